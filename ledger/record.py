@@ -1,0 +1,73 @@
+"""One record of the log, as received: the bytes that are stored, hashed and exported.
+
+Nothing here looks inside a record; reading it as a CloudEvent is :mod:`ledger.cloudevents`. The layout of
+:func:`record_bytes` is section 9 of the protocol, so that what the index stores is what evidence hashes.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+_NULL = 0xFFFFFFFF
+_POSITION = struct.Struct(">QQ")
+_LENGTH = struct.Struct(">I")
+
+
+class Record(NamedTuple):
+    """A record at its place on the log. ``recorded_at`` is the log's own clock, milliseconds since 1970."""
+
+    partition: int
+    offset: int
+    recorded_at: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    @property
+    def entry(self) -> str:
+        """``"partition:offset"``, as the protocol writes an entry."""
+        return f"{self.partition}:{self.offset}"
+
+
+def _framed(data: bytes | None) -> bytes:
+    return _LENGTH.pack(_NULL) if data is None else _LENGTH.pack(len(data)) + data
+
+
+def record_bytes(record: Record) -> bytes:
+    """The record as bytes (protocol, section 9): everything but the partition, nothing re-serialised."""
+    parts = [
+        _POSITION.pack(record.offset, record.recorded_at),
+        _framed(record.key),
+        _framed(record.value),
+        _LENGTH.pack(len(record.headers)),
+    ]
+    for name, value in record.headers:
+        parts.append(_framed(name.encode()))
+        parts.append(_framed(value))
+    return b"".join(parts)
+
+
+def _unframed(data: bytes, at: int) -> tuple[bytes | None, int]:
+    (length,) = _LENGTH.unpack_from(data, at)
+    at += 4
+    if length == _NULL:
+        return None, at
+    return data[at : at + length], at + length
+
+
+def read_record_bytes(partition: int, data: bytes) -> tuple[Record, int]:
+    """The inverse of :func:`record_bytes`: the record, and the number of bytes it took."""
+    offset, recorded_at = _POSITION.unpack_from(data)
+    key, at = _unframed(data, _POSITION.size)
+    value, at = _unframed(data, at)
+    (count,) = _LENGTH.unpack_from(data, at)
+    at += 4
+    headers = []
+    for _ in range(count):
+        name, at = _unframed(data, at)
+        content, at = _unframed(data, at)
+        headers.append(((name or b"").decode(), content))
+    return Record(partition, offset, recorded_at, key, value, tuple(headers)), at
