@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
+MOST_RECORD_BYTES = 4 * 1024 * 1024
+"""What every log takes as key, value and headers of one record together; more is never sent."""
+
 _NULL = 0xFFFFFFFF
 _POSITION = struct.Struct(">QQ")
 _LENGTH = struct.Struct(">I")
@@ -42,10 +45,19 @@ def record_bytes(record: Record) -> bytes:
         _POSITION.pack(record.offset, record.recorded_at),
         _framed(record.key),
         _framed(record.value),
-        _LENGTH.pack(len(record.headers)),
+        headers_bytes(record.headers),
     ]
-    for name, value in record.headers:
-        parts.append(_framed(name.encode()))
+    return b"".join(parts)
+
+
+def headers_bytes(headers: Headers) -> bytes:
+    """The headers as in :func:`record_bytes`: their count (uint32), then each one's name and value.
+
+    Bytes of a name that are no UTF-8 are held as surrogate escapes, and come out as they were.
+    """
+    parts = [_LENGTH.pack(len(headers))]
+    for name, value in headers:
+        parts.append(_framed(name.encode(errors="surrogateescape")))
         parts.append(_framed(value))
     return b"".join(parts)
 
@@ -58,16 +70,22 @@ def _unframed(data: bytes, at: int) -> tuple[bytes | None, int]:
     return data[at : at + length], at + length
 
 
-def read_record_bytes(partition: int, data: bytes) -> tuple[Record, int]:
-    """The inverse of :func:`record_bytes`: the record, and the number of bytes it took."""
-    offset, recorded_at = _POSITION.unpack_from(data)
-    key, at = _unframed(data, _POSITION.size)
-    value, at = _unframed(data, at)
+def read_headers_bytes(data: bytes, at: int = 0) -> tuple[Headers, int]:
+    """The inverse of :func:`headers_bytes`, from ``at`` on: the headers, and where they end."""
     (count,) = _LENGTH.unpack_from(data, at)
     at += 4
     headers = []
     for _ in range(count):
         name, at = _unframed(data, at)
         content, at = _unframed(data, at)
-        headers.append(((name or b"").decode(), content))
-    return Record(partition, offset, recorded_at, key, value, tuple(headers)), at
+        headers.append(((name or b"").decode(errors="surrogateescape"), content))
+    return tuple(headers), at
+
+
+def read_record_bytes(partition: int, data: bytes) -> tuple[Record, int]:
+    """The inverse of :func:`record_bytes`: the record, and the number of bytes it took."""
+    offset, recorded_at = _POSITION.unpack_from(data)
+    key, at = _unframed(data, _POSITION.size)
+    value, at = _unframed(data, at)
+    headers, at = read_headers_bytes(data, at)
+    return Record(partition, offset, recorded_at, key, value, headers), at

@@ -1,0 +1,206 @@
+"""The embedded log: one SQLite file, one partition, offsets from 0.
+
+What it promises: when ``append`` returns, the whole batch is in the file and survives a power cut
+(write-ahead log, ``synchronous=FULL``, both read back when the file is opened); when it raises, nothing of the
+batch is recorded. Any number of processes may append and read at once. It stamps ``recorded_at`` and never
+goes back.
+
+The index may live in the same file, on a connection of its own; hence the table names with ``log_``.
+
+Not handled: network file systems, on which SQLite's locks and shared memory don't work.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+from ledger.errors import LogChanged, WrongUsage
+from ledger.log import Draft, Identity, Receipt, Slice
+from ledger.logs.sqlite_file import (
+    connect,
+    explained,
+    immediate,
+    prepare,
+    refuse_bad_path,
+    snapshot,
+    sync_folder,
+    topic_id,
+)
+from ledger.record import MOST_RECORD_BYTES, Record, headers_bytes, read_headers_bytes
+
+TOPIC = "log"
+_MOST_SLICE_BYTES = 32 * 1024 * 1024
+_LOOK_AGAIN_SECONDS = 0.02
+"""SQLite can't tell one process that another has written: a waiting reader looks this often."""
+
+_APPEND = "INSERT INTO log_records (offset, recorded_at, key, value, headers) VALUES (?, ?, ?, ?, ?)"
+_READ = (
+    "SELECT offset, recorded_at, key, value, headers FROM log_records"
+    " WHERE offset >= ? ORDER BY offset LIMIT ?"
+)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class SqliteLog:
+    """The log in the file at ``path``; ``create`` makes it where there is none, and is no wish to empty it.
+
+    ``clock`` gives milliseconds since 1970. Raises ``UnusableLog`` where the file is no ledger of ours,
+    ``LogUnavailable`` where it can't be opened or written.
+    """
+
+    def __init__(self, path: str | Path, *, create: bool = True, clock: Callable[[], int] = _now_ms) -> None:
+        self.path = Path(path)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._appended = threading.Condition()
+        made = refuse_bad_path(self.path, create)
+        with explained(self.path):
+            self._writer = connect(self.path, create)
+            try:
+                prepare(self._writer, self.path, create)
+                self._reader = connect(self.path, create=False)
+            except BaseException:
+                self._writer.close()
+                raise
+        if made:
+            sync_folder(self.path.parent)
+        self._file = self._file_now()
+
+    @property
+    def partitions(self) -> int:
+        """Always one."""
+        return 1
+
+    def identity(self) -> Identity:
+        """Which log this is: read from the file that lies at the path now, which may be another one."""
+        refuse_bad_path(self.path, create=False)
+        with explained(self.path):
+            connection = connect(self.path, create=False)
+            try:
+                return Identity(TOPIC, topic_id(connection, self.path), 1)
+            finally:
+                connection.close()
+
+    def append(self, drafts: Sequence[Draft]) -> Sequence[Future[Receipt]]:
+        """Record all drafts in one transaction; the futures returned have their results.
+
+        Raises ``LogUnavailable`` (a full disk, a lock held too long) or ``WrongUsage`` (a draft for another
+        partition, a record too large): then none of them is recorded.
+        """
+        for draft in drafts:
+            _refuse_bad_draft(draft)
+        if not drafts:
+            return []
+        self._refuse_replaced_file()
+        with self._lock, explained(self.path), immediate(self._writer) as connection:
+            offset, recorded_at = _end(connection)
+            recorded_at = max(recorded_at, self._clock())
+            rows = [
+                (offset + n, recorded_at, draft.key, draft.value, headers_bytes(draft.headers))
+                for n, draft in enumerate(drafts)
+            ]
+            connection.executemany(_APPEND, rows)
+        with self._appended:
+            self._appended.notify_all()
+        return [_resolved(Receipt(0, row[0], recorded_at)) for row in rows]
+
+    def _file_now(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _refuse_replaced_file(self) -> None:
+        if self._file_now() != self._file:
+            raise LogChanged(
+                f"{self.path} was moved away or replaced while it was open.",
+                "Start again: what is recorded now would go to the old file.",
+            )
+
+    def read(self, partition: int, offset: int, *, most: int, wait_seconds: float = 0.0) -> Slice:
+        """Up to ``most`` records, fewer where they are large; ``recorded_at`` in milliseconds."""
+        _refuse_bad_partition(partition)
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            records = self._records(offset, most)
+            left = deadline - time.monotonic()
+            if records or left <= 0 or most < 1:
+                return Slice(records, records[-1].offset + 1 if records else offset)
+            with self._appended:
+                self._appended.wait(min(left, _LOOK_AGAIN_SECONDS))
+
+    def _records(self, offset: int, most: int) -> list[Record]:
+        with explained(self.path), snapshot(self._reader) as connection:
+            first, end = _bounds(connection)
+            if not first <= offset <= end:
+                raise LogChanged(
+                    f"{self.path} has no offset {offset}: it goes from {first} to {end}.",
+                    "Another copy of the file lies there: put the right one back, or rebuild the index.",
+                )
+            return _within_budget(connection.execute(_READ, (offset, most)))
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        """The offset of the first record kept (0 unless rows were cut away), and the next one given."""
+        _refuse_bad_partition(partition)
+        with explained(self.path), snapshot(self._reader) as connection:
+            return _bounds(connection)
+
+    def close(self) -> None:
+        """Close both connections; the last to close folds the write-ahead log into the file."""
+        self._reader.close()
+        with self._lock:
+            self._writer.close()
+
+
+def _resolved(receipt: Receipt) -> Future[Receipt]:
+    future: Future[Receipt] = Future()
+    future.set_result(receipt)
+    return future
+
+
+def _within_budget(rows: sqlite3.Cursor) -> list[Record]:
+    records: list[Record] = []
+    size = 0
+    for offset, recorded_at, key, value, headers in rows:
+        size += len(key or b"") + len(value or b"") + len(headers)
+        if records and size > _MOST_SLICE_BYTES:
+            break
+        records.append(Record(0, offset, recorded_at, key, value, read_headers_bytes(headers)[0]))
+    return records
+
+
+def _end(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The next offset, and the last record's ``recorded_at`` (0 without one)."""
+    row = connection.execute(
+        "SELECT offset + 1, recorded_at FROM log_records ORDER BY offset DESC LIMIT 1"
+    ).fetchone()
+    return row or (0, 0)
+
+
+def _bounds(connection: sqlite3.Connection) -> tuple[int, int]:
+    (first,) = connection.execute("SELECT min(offset) FROM log_records").fetchone()
+    return first or 0, _end(connection)[0]
+
+
+def _refuse_bad_partition(partition: int) -> None:
+    if partition != 0:
+        raise WrongUsage(f"The embedded log has one partition, 0, and {partition} was asked for.")
+
+
+def _refuse_bad_draft(draft: Draft) -> None:
+    _refuse_bad_partition(draft.partition)
+    size = len(draft.key or b"") + len(draft.value or b"") + len(headers_bytes(draft.headers))
+    if size > MOST_RECORD_BYTES:
+        raise WrongUsage(
+            f"A record of {size} bytes is larger than a log takes ({MOST_RECORD_BYTES}).",
+            "Record where the large part is kept, and its digest.",
+        )
