@@ -40,14 +40,15 @@ def log_address(url: str) -> Path | KafkaAddress:
 
 
 def _is_file(rest: str) -> bool:
-    """A path and nothing else: no host, no query (SQLite's ``?mode=`` could make a log that keeps nothing)."""
+    """A path, no host and no query: SQLite's ``?mode=memory`` would be a log that keeps nothing."""
     return rest.startswith("/") and len(rest.strip("/")) > 0 and not set("?#\0") & set(rest)
 
 
 def open_log(url: str, *, create: bool = False, timeout_seconds: float = 10.0) -> Log:
     """Open the log at ``url``; ``create`` makes the embedded log's file where there is none, never a topic.
 
-    ``timeout_seconds`` bounds the wait for a broker. Raises ``WrongUsage``, ``LogUnavailable``, ``UnusableLog``.
+    ``timeout_seconds`` bounds the wait for a broker. Raises ``WrongUsage``, ``LogUnavailable`` or
+    ``UnusableLog``.
     """
     address = log_address(url)
     if isinstance(address, Path):
@@ -60,5 +61,5 @@ def open_log(url: str, *, create: bool = False, timeout_seconds: float = 10.0) -
 
 
 def index_url_for(log_url: str) -> str:
-    """Where the index is unless told: in the embedded log's own file, or beside a Kafka log in the default file."""
+    """Where the index is unless told: in the embedded log's file; beside a Kafka log in the default file."""
     return log_url if isinstance(log_address(log_url), Path) else DEFAULT_URL

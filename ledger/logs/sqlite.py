@@ -1,9 +1,9 @@
 """The embedded log: one SQLite file, one partition, offsets from 0.
 
 What it promises: when ``append`` returns, the whole batch is in the file and survives a power cut
-(write-ahead log, ``synchronous=FULL``, both read back when the file is opened); when it raises, nothing of the
-batch is recorded. Any number of processes may append and read at once. It stamps ``recorded_at`` and never
-goes back.
+(write-ahead log, ``synchronous=FULL``, both read back when the file is opened); when it raises, nothing of
+the batch is recorded. Any number of processes may append and read at once. It stamps ``recorded_at`` and
+never goes back.
 
 The index may live in the same file, on a connection of its own; hence the table names with ``log_``.
 

@@ -1,9 +1,9 @@
 """The file of the embedded log: what may lie at its path, its connections and transactions, what errors mean.
 
-Every connection has ``synchronous=FULL`` and a busy timeout. A folder, a file of something else, a damaged one,
-one that a newer version made, one that can't be written: each is told apart and said in one line.
+Every connection has ``synchronous=FULL`` and a busy timeout. A folder, a file of something else, a damaged
+one, one that a newer version made, one that can't be written: each is told apart and said in one line.
 
-The file is only ever opened through SQLite: closing any other descriptor of it would drop this process's locks.
+The file is only ever opened through SQLite: closing any other descriptor of it would drop our locks on it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,166 @@
+"""From a record's raw bytes to an event, or to what is wrong with it (protocol, section 7, line 1).
+
+CloudEvents 1.0 over the Kafka protocol binding: structured mode (also assumed where no header says anything) and
+binary mode (``ce_`` headers). The bytes are judged as they came: no identifier, time or owner is ever made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from ledger.events import EVENT_TYPES, LedgerEvent
+from ledger.json_text import read_json
+from ledger.partitions import partition_of
+from ledger.record import Headers, Record
+
+STRUCTURED = "application/cloudevents+json"
+STRUCTURED_HEADERS: Headers = (("content-type", STRUCTURED.encode()),)
+_PREFIX = "ce_"
+_REQUIRED = ("id", "source", "type", "subject")
+_VALIDATE = {name: model.__pydantic_validator__.validate_python for name, model in EVENT_TYPES.items()}
+
+
+class Reading(NamedTuple):
+    """What a record says. ``fault`` is null and ``event`` set where it is an event; else the code and what is wrong."""
+
+    content: Mapping[str, Any]
+    event: LedgerEvent | None = None
+    fault: str | None = None
+    detail: str = ""
+
+    def attribute(self, name: str) -> str | None:
+        """A required attribute where it can be read: a string that is not empty."""
+        value = self.content.get(name)
+        return value if isinstance(value, str) and value else None
+
+
+def _content_type(headers: Headers) -> str | None:
+    """The media type that the last ``content-type`` header names, in lower case; null without one."""
+    found = None
+    for name, value in headers:
+        if name.lower() == "content-type":
+            found = (value or b"").decode("latin-1").partition(";")[0].strip().lower()
+    return found
+
+
+def _is_binary(headers: Headers, content_type: str | None) -> bool:
+    if content_type is not None and content_type.startswith("application/cloudevents"):
+        return False
+    return any(name.startswith(_PREFIX) for name, _ in headers)
+
+
+def _structured(value: bytes | None) -> Mapping[str, Any]:
+    content = read_json(value or b"")
+    if not isinstance(content, dict):
+        raise ValueError("a JSON value, but no object")
+    return content
+
+
+def _attributes(headers: Headers) -> dict[str, Any]:
+    """The attributes of binary mode. One that is no UTF-8 stays bytes, which no rule takes for a string."""
+    content: dict[str, Any] = {}
+    for name, value in headers:
+        if name.startswith(_PREFIX) and value is not None:
+            try:
+                content[name[len(_PREFIX) :]] = value.decode()
+            except UnicodeDecodeError:
+                content[name[len(_PREFIX) :]] = value
+        elif name.lower() == "content-type" and value is not None:
+            content["datacontenttype"] = value.decode("latin-1")
+    return content
+
+
+def _binary(record: Record) -> Mapping[str, Any]:
+    content = _attributes(record.headers)
+    content.pop("data", None)
+    if record.value is not None:
+        try:
+            content["data"] = read_json(record.value)
+        except ValueError:
+            content["data"] = record.value
+    return content
+
+
+def content_of(record: Record) -> Mapping[str, Any]:
+    """The CloudEvent of a record as one JSON object, whichever the mode. Raises ``ValueError``."""
+    if record.headers is None or not record.headers:
+        return _structured(record.value)
+    content_type = _content_type(record.headers)
+    if _is_binary(record.headers, content_type):
+        return _binary(record)
+    if content_type not in (None, STRUCTURED):
+        raise ValueError(f"of content type {content_type}, not {STRUCTURED}")
+    return _structured(record.value)
+
+
+def subject_of(value: bytes) -> str | None:
+    """The work item that a line in structured mode names, to find its key and partition; null where it names none."""
+    try:
+        subject = _structured(value).get("subject")
+    except ValueError:
+        return None
+    return subject if isinstance(subject, str) and subject else None
+
+
+_ADVICE = {
+    "missing": "is missing",
+    "string_type": "must be a string",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most 256 characters",
+    "string_pattern_mismatch": 'must be an entry, "partition:offset"',
+    "bool_type": "must be true or false",
+    "int_type": "must be an integer",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "none_required": "must be absent: data is JSON here",
+}
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing that is wrong, in words that don't change with a library's version."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "value_error":
+        problem = str(first["ctx"]["error"])
+    elif first["type"] == "literal_error":
+        problem = f"must be {first['ctx']['expected']}"
+    else:
+        problem = _ADVICE.get(first["type"], "is not as the protocol says")
+    return f"{place} {problem}"
+
+
+def _missing_attribute(content: Mapping[str, Any]) -> str | None:
+    if content.get("specversion") != "1.0":
+        return "specversion must be \"1.0\""
+    for name in _REQUIRED:
+        value = content.get(name)
+        if value.__class__ is not str or not value:
+            return f"{name} must be a string that is not empty"
+    return None
+
+
+def read_event(record: Record, partitions: int) -> Reading:
+    """The event of a record on a topic of so many partitions, or the first fault of it."""
+    try:
+        content = content_of(record)
+    except ValueError as error:
+        return Reading({}, None, "not-cloudevent", str(error) or "no JSON object")
+    if missing := _missing_attribute(content):
+        return Reading(content, None, "not-cloudevent", missing)
+    subject: str = content["subject"]
+    if record.key is None or record.key != subject.encode():
+        return Reading(content, None, "key-mismatch", "the record's key must be the subject in UTF-8")
+    home = partition_of(subject, partitions)
+    if home != record.partition:
+        detail = f"this subject's partition is {home}: producers must hash keys with murmur2"
+        return Reading(content, None, "wrong-partition", detail)
+    validate = _VALIDATE.get(content["type"])
+    if validate is None:
+        return Reading(content, None, "unknown-type", f"{content['type']} is no type of this ledger")
+    try:
+        return Reading(content, validate(content))
+    except ValidationError as error:
+        return Reading(content, None, "bad-data", _explain(error))

@@ -1,0 +1,218 @@
+"""The folded state of a work item: its executions, its rivals and its pauses. Frozen; changed by copying.
+
+Entries are offsets here, all of the work item's own partition; a packet prints them as ``"partition:offset"``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from ledger.actions import Action
+from ledger.events import SideEffect
+from ledger.times import format_duration, format_instant, shifted
+
+Grant = Literal["none", "granted", "attempted"]
+Ending = Literal["executed", "settled", "abandoned", "rejected", "terminated", "finished", "waived"]
+
+_new = object.__new__
+_set = object.__setattr__
+
+
+class Frozen(BaseModel):
+    """A frozen model that is changed by making another."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def but(self, **changes: Any) -> Self:
+        """A copy with some fields changed. Not validated: only the fold calls it, with values it has judged."""
+        copy = _new(type(self))
+        _set(copy, "__dict__", self.__dict__ | changes)
+        _set(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__)
+        _set(copy, "__pydantic_extra__", None)
+        _set(copy, "__pydantic_private__", None)
+        return copy
+
+
+class Execution(Frozen):
+    """One run on the work item. ``owner_set`` is the entry that set the owner first, ``owner_changed`` the last real change."""
+
+    owner: str | None = None
+    owner_set: int | None = None
+    owner_changed: int | None = None
+    route: str | None = None
+    retired: bool = False
+
+
+class Rival(Frozen):
+    """An execution that somebody started beside the canonical one; ``by`` says whether it was recorded who did."""
+
+    started: int
+    recorded_by: bool
+
+
+class Pause(Frozen):
+    """The state of one pause: the packet's fields, and what the rules need beside them."""
+
+    execution: str
+    pause: str
+    opened: int
+    trigger: str | None = None
+    route: str | None = None
+    recheck: str | None = None
+    no_resume_condition: str | None = None
+    contract: str | None = None
+    runtime: dict[str, Any] | None = None
+    pending_action: Action | None = None
+    owner: str | None = None
+    owner_set: int | None = None
+    resume_authority: tuple[str, ...] = ()
+    authority_given: bool = False
+    requires_review: bool = False
+    reviewed: str | None = None
+    fresh_until: datetime | None = None
+    fresh_set: int | None = None
+    heartbeat_timeout: timedelta | None = None
+    heartbeat_by: str | None = None
+    heartbeat_at: datetime
+    heartbeat_set: int
+    reconcile_within: timedelta | None = None
+    side_effect: SideEffect
+    side_effect_since: datetime
+    side_effect_set: int
+    side_effect_by: int
+    binds: bool = False
+    acted_without_grant: bool = False
+    waived: bool = False
+    grant: Grant = "none"
+    fence: int | None = None
+    closed: int | None = None
+    outcome: Ending | None = None
+
+    @property
+    def action_digest(self) -> str | None:
+        return None if self.pending_action is None else self.pending_action.digest
+
+    @property
+    def is_open(self) -> bool:
+        return self.closed is None
+
+    @property
+    def review_missing(self) -> bool:
+        return self.requires_review and self.reviewed != self.action_digest
+
+    @property
+    def lapses_at(self) -> datetime | None:
+        """The instant from which the owner counts as lapsed; null without a heartbeat timeout."""
+        return None if self.heartbeat_timeout is None else shifted(self.heartbeat_at, self.heartbeat_timeout)
+
+
+class WorkItem(Frozen):
+    """The folded state of one work item. ``version`` counts its entries that were not malformed.
+
+    ``unsettled`` and ``landed`` are indexes over ``pauses``: those whose side effect is indeterminate, and by action
+    digest those whose side effect happened; ``open`` holds the ids of open pauses, in the order opened.
+    """
+
+    subject: str
+    partition: int
+    version: int = 0
+    instant: datetime | None = None
+    canonical: str | None = None
+    executions: dict[str, Execution] = {}
+    rivals: dict[str, Rival] = {}
+    moved: int | None = None
+    pauses: dict[str, Pause] = {}
+    open: tuple[str, ...] = ()
+    unsettled: tuple[str, ...] = ()
+    landed: dict[str, tuple[str, ...]] = {}
+
+    def entry(self, offset: int) -> str:
+        return f"{self.partition}:{offset}"
+
+    def is_retired(self, execution: str) -> bool:
+        known = self.executions.get(execution)
+        return known is not None and known.retired
+
+    def owner_of(self, execution: str | None) -> str | None:
+        known = self.executions.get(execution) if execution is not None else None
+        return None if known is None else known.owner
+
+    def with_pause(self, pause: Pause) -> Self:
+        """This work item with a pause put in, or put in another's place; the indexes follow."""
+        before = self.pauses.get(pause.pause)
+        changes: dict[str, Any] = {"pauses": self.pauses | {pause.pause: pause}}
+        if before is None or before.is_open != pause.is_open:
+            changes["open"] = _listed(self.open, pause.pause, pause.is_open)
+        if before is None or before.side_effect != pause.side_effect:
+            unsettled = pause.side_effect == "indeterminate"
+            changes["unsettled"] = _listed(self.unsettled, pause.pause, unsettled)
+        if _landed_as(before) != _landed_as(pause):
+            changes["landed"] = self._landed_with(before, pause)
+        return self.but(**changes)
+
+    def _landed_with(self, before: Pause | None, after: Pause) -> dict[str, tuple[str, ...]]:
+        landed = dict(self.landed)
+        if (digest := _landed_as(before)) is not None:
+            landed[digest] = _listed(landed[digest], after.pause, False)
+            if not landed[digest]:
+                del landed[digest]
+        if (digest := _landed_as(after)) is not None:
+            landed[digest] = _listed(landed.get(digest, ()), after.pause, True)
+        return landed
+
+
+def _landed_as(pause: Pause | None) -> str | None:
+    """The digest under which a pause's action is known to have happened; null where it isn't, or has no digest."""
+    return pause.action_digest if pause is not None and pause.side_effect == "happened" else None
+
+
+def _listed(ids: tuple[str, ...], pause: str, present: bool) -> tuple[str, ...]:
+    if present:
+        return ids if pause in ids else (*ids, pause)
+    return tuple(one for one in ids if one != pause)
+
+
+def packet_of(item: WorkItem, pause: Pause, stop_signals: list[str]) -> dict[str, Any]:
+    """The packet as scripts read it (protocol, section 4)."""
+    action = pause.pending_action
+
+    def time(instant: datetime | None) -> str | None:
+        return None if instant is None else format_instant(instant)
+
+    def span(duration: timedelta | None) -> str | None:
+        return None if duration is None else format_duration(duration)
+
+    return {
+        "subject": item.subject,
+        "execution": pause.execution,
+        "pause": pause.pause,
+        "opened": item.entry(pause.opened),
+        "trigger": pause.trigger,
+        "route": pause.route,
+        "recheck": pause.recheck,
+        "no_resume_condition": pause.no_resume_condition,
+        "contract": pause.contract,
+        "runtime": pause.runtime,
+        "pending_action": None if action is None else dict(action.body),
+        "action_digest": pause.action_digest,
+        "owner": pause.owner,
+        "resume_authority": list(pause.resume_authority),
+        "requires_review": pause.requires_review,
+        "reviewed": pause.reviewed,
+        "fresh_until": time(pause.fresh_until),
+        "heartbeat_timeout": span(pause.heartbeat_timeout),
+        "heartbeat_by": pause.heartbeat_by,
+        "heartbeat_at": time(pause.heartbeat_at),
+        "reconcile_within": span(pause.reconcile_within),
+        "side_effect": pause.side_effect,
+        "side_effect_since": time(pause.side_effect_since),
+        "side_effect_by": item.entry(pause.side_effect_by),
+        "grant": pause.grant,
+        "fence": pause.fence,
+        "state": "open" if pause.is_open else "closed",
+        "outcome": pause.outcome,
+        "stop_signals": stop_signals,
+    }

@@ -1,0 +1,328 @@
+"""When an event is refused: for each type its codes, in the order in which they are asked (protocol, section 7).
+
+The table is data: a rule is a code and a question about the scene. A question answers yes or no; one that answers with
+a text says yes, and the text goes into the sentence. The interpreter is three lines, at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from ledger.decision import judge, reason
+from ledger.events import LedgerEvent
+from ledger.packet import Execution, Pause, WorkItem
+from ledger.times import shifted
+
+
+class Scene(NamedTuple):
+    """What a rule may look at: the work item before the entry, the event, and the entry's instant and offset."""
+
+    item: WorkItem
+    event: LedgerEvent
+    data: Any
+    instant: datetime
+    offset: int
+    execution: Execution | None
+    pause: Pause | None
+
+    @property
+    def found(self) -> Pause:
+        """The pause that the event speaks of, where the rules have made sure that there is one."""
+        assert self.pause is not None
+        return self.pause
+
+
+Question = Callable[[Scene], bool | str]
+
+
+class Rule(NamedTuple):
+    code: str
+    applies: Question
+
+
+def scene_of(item: WorkItem, event: LedgerEvent, instant: datetime, offset: int) -> Scene:
+    """The scene of an event: its execution and its pause, where the work item has them."""
+    data = event.data
+    execution: str | None = data.execution
+    name: str | None = getattr(data, "pause", None)
+    pause = None if name is None else item.pauses.get(name)
+    if pause is not None and pause.execution != execution and event.type != "pauseledger.inputs.changed":
+        pause = None
+    known = None if execution is None else item.executions.get(execution)
+    return Scene(item, event, data, instant, offset, known, pause)
+
+
+def principals(event: LedgerEvent) -> set[str]:
+    """Who speaks: the actor, and the roles that it holds."""
+    speakers = set() if event.actor is None else {event.actor}
+    if event.actorroles is not None:
+        speakers.update(role.strip(" ") for role in event.actorroles.split(","))
+    speakers.discard("")
+    return speakers
+
+
+def deadline(scene: Scene) -> datetime | None:
+    """The freshness deadline that the event gives: ``fresh_until``, else ``fresh_for`` after its time; null without."""
+    data, time = scene.data, scene.event.time
+    if data.fresh_until is not None or data.fresh_for is None:
+        return data.fresh_until  # type: ignore[no-any-return]
+    return shifted(scene.instant if time is None else min(time, scene.instant), data.fresh_for)
+
+
+def is_authorised(scene: Scene) -> bool:
+    return not principals(scene.event).isdisjoint(scene.found.resume_authority)
+
+
+def _is_canonical(scene: Scene) -> bool:
+    return scene.item.canonical is not None and scene.item.canonical == scene.data.execution
+
+
+def _retired(scene: Scene) -> bool:
+    return scene.execution is not None and scene.execution.retired
+
+
+def _not_canonical(scene: Scene) -> bool:
+    return not _is_canonical(scene)
+
+
+def _claims_again_with_more(scene: Scene) -> bool:
+    data = scene.data
+    return _is_canonical(scene) and (data.replaces is not None or data.acknowledges is not None)
+
+
+def _claims_for_another_owner(scene: Scene) -> bool:
+    owner = scene.item.owner_of(scene.data.execution)
+    return _is_canonical(scene) and owner is not None and owner != scene.data.owner
+
+
+def replaced_by(data: Any) -> tuple[str, ...]:
+    """The executions that a claim names in ``replaces``."""
+    if data.replaces is None:
+        return ()
+    return (data.replaces,) if isinstance(data.replaces, str) else data.replaces
+
+
+def _claimed_already(scene: Scene) -> bool:
+    canonical = scene.item.canonical
+    return canonical is not None and not _is_canonical(scene) and canonical not in replaced_by(scene.data)
+
+
+def _move_not_acknowledged(scene: Scene) -> bool:
+    moved = scene.item.moved
+    if moved is None or _is_canonical(scene):
+        return False
+    return bool(scene.data.acknowledges != scene.item.entry(moved))
+
+
+def _neither_canonical_nor_rival(scene: Scene) -> bool:
+    return not _is_canonical(scene) and scene.data.execution not in scene.item.rivals
+
+
+def _from_is_not_the_owner(scene: Scene) -> bool:
+    return bool(scene.item.owner_of(scene.data.execution) != scene.data.from_)
+
+
+def _another_is_canonical(scene: Scene) -> bool:
+    return scene.item.canonical is not None and not _is_canonical(scene)
+
+
+def _moved_and_unclaimed(scene: Scene) -> bool:
+    return scene.item.canonical is None and scene.item.moved is not None
+
+
+def _opened_before(scene: Scene) -> bool:
+    return scene.data.pause in scene.item.pauses
+
+
+def _opened_for_another_owner(scene: Scene) -> bool:
+    owner, given = scene.item.owner_of(scene.data.execution), scene.data.owner
+    return given is not None and owner is not None and owner != given
+
+
+def _no_such_pause(scene: Scene) -> bool:
+    return scene.pause is None
+
+
+def _names_no_pause(scene: Scene) -> bool:
+    return scene.data.pause is not None and scene.pause is None
+
+
+def _closed(scene: Scene) -> bool:
+    return scene.pause is not None and not scene.pause.is_open
+
+
+def _with_fence_and_closed(scene: Scene) -> bool:
+    return scene.data.fence is not None and not scene.found.is_open
+
+
+def _stranger(scene: Scene) -> bool:
+    pause = scene.found
+    return principals(scene.event).isdisjoint(one for one in (pause.owner, pause.heartbeat_by) if one is not None)
+
+
+def _lapsed(scene: Scene) -> bool:
+    lapses_at = scene.found.lapses_at
+    return lapses_at is not None and scene.instant >= lapses_at
+
+
+def _unauthorised(scene: Scene) -> bool:
+    return not is_authorised(scene)
+
+
+def _unauthorised_and_not_owner(scene: Scene) -> bool:
+    owner = scene.item.owner_of(scene.item.canonical)
+    return not is_authorised(scene) and (owner is None or owner not in principals(scene.event))
+
+
+def _other_action(scene: Scene) -> bool:
+    return bool(scene.data.action_digest != scene.found.action_digest)
+
+
+def _names_another_action(scene: Scene) -> bool:
+    return scene.data.action_digest is not None and _other_action(scene)
+
+
+def _edits_what_may_have_happened(scene: Scene) -> bool:
+    return scene.data.outcome == "edit" and scene.found.side_effect != "not_happened"
+
+
+def _stays_stale(scene: Scene) -> bool:
+    until = deadline(scene) or scene.found.fresh_until
+    return until is None or scene.instant >= until
+
+
+def _approved_but_stale(scene: Scene) -> bool:
+    return scene.data.outcome != "reject" and _stays_stale(scene)
+
+
+def _decision_is(branch: str) -> Question:
+    def question(scene: Scene) -> bool | str:
+        judgement = judge(scene.item, scene.found, scene.instant)
+        return judgement.decision == branch and reason(scene.item, scene.found, judgement)
+
+    return question
+
+
+def _fence_is_stale(scene: Scene) -> bool:
+    fence, pause = scene.data.fence, scene.found
+    return fence is not None and (pause.grant != "granted" or pause.fence != fence)
+
+
+def _not_clear_any_more(scene: Scene) -> bool | str:
+    if scene.data.fence is None:
+        return False
+    judgement = judge(scene.item, scene.found, scene.instant, own="not_happened")
+    return judgement.decision != "resume" and reason(scene.item, scene.found, judgement)
+
+
+def _settles_what_stands(scene: Scene) -> bool:
+    return bool(scene.data.settles == scene.item.entry(scene.found.side_effect_by))
+
+
+def _contradicts(scene: Scene) -> bool:
+    if scene.found.side_effect != "happened" or scene.data.status == "happened":
+        return False
+    return not (_settles_what_stands(scene) and is_authorised(scene))
+
+
+def _observed_too_early(scene: Scene) -> bool:
+    return scene.data.status == "not_happened" and not _settles_what_stands(scene)
+
+
+def _nothing_owed(scene: Scene) -> bool:
+    return scene.found.side_effect != "indeterminate" or scene.found.waived
+
+
+def _closes_too_early(scene: Scene) -> bool:
+    pause = scene.found
+    match scene.data.outcome:
+        case "executed":
+            return pause.side_effect != "happened"
+        case "settled":
+            return judge(scene.item, pause, scene.instant).side_effect != "happened"
+        case _:
+            return pause.side_effect != "not_happened"
+
+
+_PAUSE = (Rule("no-such-pause", _no_such_pause),)
+_OPEN_PAUSE = (*_PAUSE, Rule("pause-closed", _closed))
+
+REFUSALS: dict[str, tuple[Rule, ...]] = {
+    "pauseledger.execution.claimed": (
+        Rule("execution-retired", _retired),
+        Rule("already-canonical", _claims_again_with_more),
+        Rule("stale-owner", _claims_for_another_owner),
+        Rule("already-claimed", _claimed_already),
+        Rule("work-moved", _move_not_acknowledged),
+    ),
+    "pauseledger.execution.finished": (Rule("not-canonical", _neither_canonical_nor_rival),),
+    "pauseledger.owner.changed": (
+        Rule("not-canonical", _not_canonical),
+        Rule("stale-owner", _from_is_not_the_owner),
+    ),
+    "pauseledger.pause.opened": (
+        Rule("execution-retired", _retired),
+        Rule("not-canonical", _another_is_canonical),
+        Rule("work-moved", _moved_and_unclaimed),
+        Rule("pause-exists", _opened_before),
+        Rule("stale-owner", _opened_for_another_owner),
+    ),
+    "pauseledger.heartbeat.recorded": (
+        *_OPEN_PAUSE,
+        Rule("not-owner", _stranger),
+        Rule("lapsed", _lapsed),
+    ),
+    "pauseledger.work.moved": (),
+    "pauseledger.branch.started": (),
+    "pauseledger.inputs.changed": (Rule("no-such-pause", _names_no_pause), Rule("pause-closed", _closed)),
+    "pauseledger.inputs.rechecked": (
+        *_OPEN_PAUSE,
+        Rule("no-authority", _unauthorised),
+        Rule("still-stale", _stays_stale),
+    ),
+    "pauseledger.review.decided": (
+        *_OPEN_PAUSE,
+        Rule("no-authority", _unauthorised),
+        Rule("action-changed", _other_action),
+        Rule("side-effect-open", _edits_what_may_have_happened),
+        Rule("still-stale", _approved_but_stale),
+    ),
+    "pauseledger.resume.requested": (
+        *_OPEN_PAUSE,
+        Rule("no-authority", _unauthorised),
+        Rule("action-changed", _other_action),
+        Rule("decision-review", _decision_is("review")),
+        Rule("decision-reconcile", _decision_is("reconcile")),
+        Rule("decision-settle", _decision_is("settle")),
+        Rule("decision-terminate", _decision_is("terminate")),
+    ),
+    "pauseledger.side_effect.attempted": (
+        *_PAUSE,
+        Rule("pause-closed", _with_fence_and_closed),
+        Rule("stale-fence", _fence_is_stale),
+        Rule("no-longer-clear", _not_clear_any_more),
+    ),
+    "pauseledger.side_effect.observed": (
+        *_PAUSE,
+        Rule("action-changed", _names_another_action),
+        Rule("contradicts", _contradicts),
+        Rule("stale-observation", _observed_too_early),
+    ),
+    "pauseledger.debt.waived": (
+        *_PAUSE,
+        Rule("no-authority", _unauthorised_and_not_owner),
+        Rule("no-debt", _nothing_owed),
+    ),
+    "pauseledger.pause.closed": (*_OPEN_PAUSE, Rule("side-effect-open", _closes_too_early)),
+    "pauseledger.note.added": (),
+}
+
+
+def refusal(scene: Scene) -> tuple[str, str] | None:
+    """The first code that holds for an event, with the detail of its sentence; null where the event is accepted."""
+    for rule in REFUSALS[scene.event.type]:
+        if answer := rule.applies(scene):
+            return rule.code, answer if isinstance(answer, str) else ""
+    return None
