@@ -19,8 +19,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from ledger.errors import LogChanged, WrongUsage
+from ledger.errors import LogChanged
 from ledger.log import Draft, Identity, Receipt, Slice
+from ledger.logs.limits import refuse_bad_drafts, refuse_bad_partition
 from ledger.logs.sqlite_file import (
     connect,
     explained,
@@ -31,7 +32,7 @@ from ledger.logs.sqlite_file import (
     sync_folder,
     topic_id,
 )
-from ledger.record import MOST_RECORD_BYTES, Record, headers_bytes, read_headers_bytes
+from ledger.record import Record, headers_bytes, read_headers_bytes
 
 TOPIC = "log"
 _MOST_SLICE_BYTES = 32 * 1024 * 1024
@@ -39,10 +40,7 @@ _LOOK_AGAIN_SECONDS = 0.02
 """SQLite can't tell one process that another has written: a waiting reader looks this often."""
 
 _APPEND = "INSERT INTO log_records (offset, recorded_at, key, value, headers) VALUES (?, ?, ?, ?, ?)"
-_READ = (
-    "SELECT offset, recorded_at, key, value, headers FROM log_records"
-    " WHERE offset >= ? ORDER BY offset LIMIT ?"
-)
+_READ = "SELECT offset, recorded_at, key, value, headers FROM log_records WHERE offset >= ? ORDER BY offset LIMIT ?"
 
 
 def _now_ms() -> int:
@@ -95,8 +93,7 @@ class SqliteLog:
         Raises ``LogUnavailable`` (a full disk, a lock held too long) or ``WrongUsage`` (a draft for another
         partition, a record too large): then none of them is recorded.
         """
-        for draft in drafts:
-            _refuse_bad_draft(draft)
+        refuse_bad_drafts(drafts, self.partitions)
         if not drafts:
             return []
         self._refuse_replaced_file()
@@ -128,7 +125,7 @@ class SqliteLog:
 
     def read(self, partition: int, offset: int, *, most: int, wait_seconds: float = 0.0) -> Slice:
         """Up to ``most`` records, fewer where they are large; ``recorded_at`` in milliseconds."""
-        _refuse_bad_partition(partition)
+        refuse_bad_partition(partition, self.partitions)
         deadline = time.monotonic() + wait_seconds
         while True:
             records = self._records(offset, most)
@@ -150,7 +147,7 @@ class SqliteLog:
 
     def bounds(self, partition: int) -> tuple[int, int]:
         """The offset of the first record kept (0 unless rows were cut away), and the next one given."""
-        _refuse_bad_partition(partition)
+        refuse_bad_partition(partition, self.partitions)
         with explained(self.path), snapshot(self._reader) as connection:
             return _bounds(connection)
 
@@ -180,27 +177,10 @@ def _within_budget(rows: sqlite3.Cursor) -> list[Record]:
 
 def _end(connection: sqlite3.Connection) -> tuple[int, int]:
     """The next offset, and the last record's ``recorded_at`` (0 without one)."""
-    row = connection.execute(
-        "SELECT offset + 1, recorded_at FROM log_records ORDER BY offset DESC LIMIT 1"
-    ).fetchone()
+    row = connection.execute("SELECT offset + 1, recorded_at FROM log_records ORDER BY offset DESC LIMIT 1").fetchone()
     return row or (0, 0)
 
 
 def _bounds(connection: sqlite3.Connection) -> tuple[int, int]:
     (first,) = connection.execute("SELECT min(offset) FROM log_records").fetchone()
     return first or 0, _end(connection)[0]
-
-
-def _refuse_bad_partition(partition: int) -> None:
-    if partition != 0:
-        raise WrongUsage(f"The embedded log has one partition, 0, and {partition} was asked for.")
-
-
-def _refuse_bad_draft(draft: Draft) -> None:
-    _refuse_bad_partition(draft.partition)
-    size = len(draft.key or b"") + len(draft.value or b"") + len(headers_bytes(draft.headers))
-    if size > MOST_RECORD_BYTES:
-        raise WrongUsage(
-            f"A record of {size} bytes is larger than a log takes ({MOST_RECORD_BYTES}).",
-            "Record where the large part is kept, and its digest.",
-        )

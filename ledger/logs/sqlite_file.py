@@ -56,17 +56,13 @@ _MEANINGS: dict[int, tuple[type[LedgerError], str, str]] = {
 def refuse_bad_path(path: Path, create: bool) -> bool:
     """Whether the file has to be made. Never opens it (see above)."""
     if path.is_dir():
-        raise UnusableLog(
-            f"{path} is a folder, not a ledger file.", "Name a file in it: sqlite:///FOLDER/FILE."
-        )
+        raise UnusableLog(f"{path} is a folder, not a ledger file.", "Name a file in it: sqlite:///FOLDER/FILE.")
     if path.exists():
         if not os.access(path, os.R_OK | os.W_OK):
             raise LogUnavailable(f"{path} can't be written.", _PERMIT)
         return False
     if not create:
-        raise UnusableLog(
-            f"There is no ledger at {path}.", "Publish an event to make it, or set PAUSELEDGER_LOG."
-        )
+        raise UnusableLog(f"There is no ledger at {path}.", "Publish an event to make it, or set PAUSELEDGER_LOG.")
     if not path.parent.is_dir():
         raise UnusableLog(f"There is no folder {path.parent}.", "Make it first, or name another file.")
     return True
@@ -75,15 +71,11 @@ def refuse_bad_path(path: Path, create: bool) -> bool:
 def connect(path: Path, create: bool) -> sqlite3.Connection:
     """A connection that syncs fully; ``create`` makes the file when it is first written."""
     uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
-    connection = sqlite3.connect(
-        uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
+    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA synchronous=FULL")
         if _pragma(connection, "synchronous") != 2:
-            raise UnusableLog(
-                f"{path} can't be synced fully.", "Use an SQLite that keeps PRAGMA synchronous."
-            )
+            raise UnusableLog(f"{path} can't be synced fully.", "Use an SQLite that keeps PRAGMA synchronous.")
     except BaseException:
         connection.close()
         raise

@@ -1,0 +1,82 @@
+"""The log on a Kafka topic, through kafka-python.
+
+Readers need no producer and publishers no consumer: each connects when it is first needed. What ``append`` promises is
+in :mod:`ledger.logs.kafka_writer`, what ``read`` promises in :mod:`ledger.logs.kafka_reader`, what a topic must be in
+:mod:`ledger.logs.topic`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from ledger.log import Draft, Identity, Receipt, Slice
+from ledger.logs.kafka_client import Settings
+from ledger.logs.kafka_reader import KafkaReader
+from ledger.logs.kafka_writer import KafkaWriter
+from ledger.logs.limits import refuse_bad_drafts, refuse_bad_partition
+from ledger.logs.topic import TopicDesk, refuse_unusable
+
+
+class KafkaLog:
+    """The log on ``topic``. ``bootstrap_servers`` is ``HOST:PORT[,HOST:PORT]``; ``settings`` are kafka-python's own.
+
+    Opening asks the brokers, and raises ``LogUnavailable`` when none answers within ``timeout_seconds`` (which bounds
+    each later question as well), ``UnusableLog`` where the topic is missing or can't be a ledger.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str | Sequence[str],
+        topic: str,
+        *,
+        timeout_seconds: float = 10.0,
+        settings: Settings | None = None,
+    ) -> None:
+        servers = bootstrap_servers if isinstance(bootstrap_servers, str) else ",".join(bootstrap_servers)
+        self._topic = topic
+        settings = settings or {}
+        self._desk = TopicDesk(servers, topic, timeout_seconds=timeout_seconds, settings=settings)
+        try:
+            self._partitions = self.identity().partitions
+            refuse_unusable(topic, self._desk.settings())
+        except BaseException:
+            self._desk.close()
+            raise
+        self._writer = KafkaWriter(servers, topic, timeout_seconds=timeout_seconds, settings=settings)
+        self._reader = KafkaReader(servers, topic, self._partitions, timeout_seconds=timeout_seconds, settings=settings)
+
+    @property
+    def partitions(self) -> int:
+        """The number of partitions that the topic had when it was opened."""
+        return self._partitions
+
+    def identity(self) -> Identity:
+        """Which topic lies there, asked from the brokers now."""
+        topic_id, partitions = self._desk.metadata()
+        return Identity(self._topic, topic_id, len(partitions))
+
+    def append(self, drafts: Sequence[Draft]) -> Sequence[Future[Receipt]]:
+        """Send drafts; blocks, for at most the timeout, while too much waits to be recorded.
+
+        The futures resolve on the producer's thread: a callback must be quick. Raises ``LogUnavailable`` or
+        ``WrongUsage`` with nothing sent.
+        """
+        refuse_bad_drafts(drafts, self._partitions)
+        return self._writer.append(drafts)
+
+    def read(self, partition: int, offset: int, *, most: int, wait_seconds: float = 0.0) -> Slice:
+        """See the port; an empty slice means that its ``next_offset`` was the end."""
+        refuse_bad_partition(partition, self._partitions)
+        return self._reader.read(partition, offset, most, wait_seconds)
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        """The first offset kept, and the end of what is committed: an open transaction holds it back."""
+        refuse_bad_partition(partition, self._partitions)
+        return self._reader.bounds(partition)
+
+    def close(self) -> None:
+        """Close all connections; what is unsent is dropped, and its futures stay open."""
+        self._writer.close()
+        self._reader.close()
+        self._desk.close()

@@ -1,0 +1,167 @@
+"""Appending to a Kafka topic: one idempotent producer that never gives up a record.
+
+kafka-python's own deadline is switched off: once a batch expires in the client its idempotence is gone, and the record
+may be on the log although its future failed. So a future stays open until the log has the record, and the publisher
+owns the deadline. What fails, fails for good (too large, not permitted); what nobody knows stays open.
+
+Nothing in kafka-python bounds what waits to be sent, so it is bounded here: at ``MOST_PENDING_BYTES`` ``append`` blocks,
+and gives up with nothing sent after ``timeout_seconds``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka import errors as kafka_errors
+
+from ledger.errors import LedgerError, LogUnavailable, UnusableLog, WrongUsage
+from ledger.log import Draft, Receipt
+from ledger.logs.kafka_client import Settings, connected
+from ledger.logs.limits import draft_size
+from ledger.record import MOST_RECORD_BYTES
+
+MOST_PENDING_BYTES = 64 * 1024 * 1024
+
+_OVERHEAD_BYTES = 1024
+"""What a small record costs in memory until it is acknowledged, beside its bytes."""
+_FOR_EVER_MS = 2_000_000_000
+_BATCH_BYTES = 128 * 1024
+
+_NEVER_RECORDED: tuple[tuple[type[Exception], type[LedgerError], str, str], ...] = (
+    (kafka_errors.MessageSizeTooLargeError, WrongUsage, "is larger than the topic takes", "Raise max.message.bytes."),
+    (kafka_errors.RecordListTooLargeError, WrongUsage, "is larger than the topic takes", "Raise max.message.bytes."),
+    (kafka_errors.AuthorizationError, UnusableLog, "may not be written with these credentials", "Grant them WRITE."),
+    (kafka_errors.InvalidRecordError, WrongUsage, "was refused by the broker", "See the broker's log."),
+    (kafka_errors.PolicyViolationError, WrongUsage, "was refused by the broker's policy", "See the broker's log."),
+)  # fmt: skip
+
+
+class KafkaWriter:
+    """Appends drafts to ``topic``. Thread-safe. The producer is made at the first append."""
+
+    def __init__(self, servers: str, topic: str, *, timeout_seconds: float, settings: Settings) -> None:
+        self._servers = servers
+        self._topic = topic
+        self._timeout_seconds = timeout_seconds
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._producer: KafkaProducer | None = None
+        self._abandoned: KafkaProducer | None = None
+        self._pending_bytes = 0
+        self._room = threading.Condition()
+
+    def append(self, drafts: Sequence[Draft]) -> list[Future[Receipt]]:
+        """A future for each, which resolves or fails on the producer's thread."""
+        for draft in drafts:
+            _refuse_inexpressible(draft)
+        sizes = [draft_size(draft) + _OVERHEAD_BYTES for draft in drafts]
+        with self._lock:
+            producer = self._producer_now()
+            self._take_room(sum(sizes))
+            return [self._send(producer, draft, size) for draft, size in zip(drafts, sizes, strict=True)]
+
+    def close(self) -> None:
+        """Drop what is unsent; its futures stay open."""
+        with self._lock:
+            for producer in (self._producer, self._abandoned):
+                if producer is not None:
+                    producer.close(timeout=0)
+            self._producer = self._abandoned = None
+
+    def _producer_now(self) -> KafkaProducer:
+        if self._producer is None:
+            self._producer = connected(
+                KafkaProducer,
+                self._servers,
+                self._timeout_seconds,
+                enable_idempotence=True,
+                acks="all",
+                delivery_timeout_ms=_FOR_EVER_MS,
+                max_block_ms=int(self._timeout_seconds * 1000),
+                max_request_size=MOST_RECORD_BYTES + 64 * 1024,
+                batch_size=_BATCH_BYTES,
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+                **self._settings,
+            )
+        return self._producer
+
+    def _take_room(self, size: int) -> None:
+        """A batch larger than all the room goes when nothing else waits."""
+        with self._room:
+            free = self._room.wait_for(
+                lambda: self._pending_bytes == 0 or self._pending_bytes + size <= MOST_PENDING_BYTES,
+                self._timeout_seconds,
+            )
+            if not free:
+                raise LogUnavailable(
+                    f"Kafka at {self._servers} takes nothing: {self._pending_bytes} bytes wait to be recorded.",
+                    "Nothing of this batch was sent: try again when the brokers answer.",
+                )
+            self._pending_bytes += size
+
+    def _give_room(self, size: int) -> None:
+        with self._room:
+            self._pending_bytes -= size
+            self._room.notify_all()
+
+    def _send(self, producer: KafkaProducer, draft: Draft, size: int) -> Future[Receipt]:
+        future: Future[Receipt] = Future()
+        future.set_running_or_notify_cancel()  # what is sent can't be called back
+        try:
+            sent = producer.send(
+                self._topic,
+                value=draft.value,
+                key=draft.key,
+                headers=list(draft.headers),
+                partition=draft.partition,
+            )
+        except (kafka_errors.KafkaError, AssertionError, OSError) as error:
+            self._give_room(size)
+            future.set_exception(self._never_recorded(error) or self._unsent(error))
+            return future
+        sent.add_callback(self._recorded, draft.partition, size, future)
+        sent.add_errback(self._failed, producer, size, future)
+        return future
+
+    def _recorded(self, partition: int, size: int, future: Future[Receipt], found: Any) -> None:
+        self._give_room(size)
+        # A batch that the broker knows for a repetition, and no longer where it lies, has no offset to tell.
+        if found.offset >= 0:
+            future.set_result(Receipt(partition, found.offset, found.timestamp))
+
+    def _failed(self, producer: KafkaProducer, size: int, future: Future[Receipt], error: Exception) -> None:
+        self._give_room(size)
+        never = self._never_recorded(error)
+        if never is not None:
+            future.set_exception(never)
+        else:
+            self._abandon(producer)  # it may never send again; and whether this was recorded nobody knows
+
+    def _abandon(self, producer: KafkaProducer) -> None:
+        """Let the next append have a new producer. Runs on the old one's thread, so it is closed later."""
+        if self._producer is producer:
+            self._producer, self._abandoned = None, producer
+
+    def _never_recorded(self, error: Exception) -> LedgerError | None:
+        for kind, meaning, problem, advice in _NEVER_RECORDED:
+            if isinstance(error, kind):
+                return meaning(f"A record for the topic {self._topic!r} {problem}.", advice)
+        return None
+
+    def _unsent(self, error: Exception) -> LedgerError:
+        return LogUnavailable(
+            f"Kafka at {self._servers} could not be sent to ({type(error).__name__}).", "Try again later."
+        )
+
+
+def _refuse_inexpressible(draft: Draft) -> None:
+    """kafka-python can read, but not write, a null header and a record with neither key nor value."""
+    if draft.key is None and draft.value is None:
+        raise WrongUsage("A record needs a key or a value.")
+    if any(value is None for _, value in draft.headers):
+        raise WrongUsage("A header of a record that is appended needs a value.")
