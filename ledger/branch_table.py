@@ -72,13 +72,18 @@ def table_digest(rows: tuple[Row, ...]) -> str:
 
 
 CELLS: dict[Cell, Row] = {
-    cell: matching_row(TABLE, cell)
-    for cell in product(OWNERSHIPS, SIDE_EFFECTS, ACTIONS, FRESHNESSES, REVIEWS)
+    cell: matching_row(TABLE, cell) for cell in product(OWNERSHIPS, SIDE_EFFECTS, ACTIONS, FRESHNESSES, REVIEWS)
 }
 DIGEST = table_digest(TABLE)
 
 
-def branch(ownership: Ownership, side_effect: SideEffectResult, has_action: bool, freshness: Freshness, review_missing: bool) -> Row:
+def branch(
+    ownership: Ownership,
+    side_effect: SideEffectResult,
+    has_action: bool,
+    freshness: Freshness,
+    review_missing: bool,
+) -> Row:
     """The row that decides, for the results of the three checks and what the packet holds."""
     return CELLS[
         ownership,

@@ -204,9 +204,7 @@ def _indeterminate(scene: Scene, pause: Pause) -> Pause:
     """From now on the action may land, and only an observation settles whether it did."""
     if pause.side_effect == "indeterminate":
         return pause
-    return pause.but(
-        side_effect="indeterminate", side_effect_since=scene.instant, side_effect_set=scene.offset
-    )
+    return pause.but(side_effect="indeterminate", side_effect_since=scene.instant, side_effect_set=scene.offset)
 
 
 def resume_requested(scene: Scene) -> WorkItem:

@@ -86,7 +86,7 @@ def _binary(record: Record) -> Mapping[str, Any]:
 
 def content_of(record: Record) -> Mapping[str, Any]:
     """The CloudEvent of a record as one JSON object, whichever the mode. Raises ``ValueError``."""
-    if record.headers is None or not record.headers:
+    if not record.headers or record.headers == STRUCTURED_HEADERS:
         return _structured(record.value)
     content_type = _content_type(record.headers)
     if _is_binary(record.headers, content_type):
@@ -132,14 +132,21 @@ def _explain(error: ValidationError) -> str:
     return f"{place} {problem}"
 
 
-def _missing_attribute(content: Mapping[str, Any]) -> str | None:
-    if content.get("specversion") != "1.0":
-        return "specversion must be \"1.0\""
+def _is_cloudevent(content: Mapping[str, Any]) -> bool:
+    """Whether the four required attributes are strings that are not empty, and the version is ours."""
+    get = content.get
     for name in _REQUIRED:
-        value = content.get(name)
+        value = get(name)
         if value.__class__ is not str or not value:
-            return f"{name} must be a string that is not empty"
-    return None
+            return False
+    return get("specversion") == "1.0"
+
+
+def _missing_attribute(content: Mapping[str, Any]) -> str:
+    if content.get("specversion") != "1.0":
+        return 'specversion must be "1.0"'
+    missing = [name for name in _REQUIRED if not isinstance(content.get(name), str) or not content[name]]
+    return f"{missing[0]} must be a string that is not empty"
 
 
 def read_event(record: Record, partitions: int) -> Reading:
@@ -148,8 +155,8 @@ def read_event(record: Record, partitions: int) -> Reading:
         content = content_of(record)
     except ValueError as error:
         return Reading({}, None, "not-cloudevent", str(error) or "no JSON object")
-    if missing := _missing_attribute(content):
-        return Reading(content, None, "not-cloudevent", missing)
+    if not _is_cloudevent(content):
+        return Reading(content, None, "not-cloudevent", _missing_attribute(content))
     subject: str = content["subject"]
     if record.key is None or record.key != subject.encode():
         return Reading(content, None, "key-mismatch", "the record's key must be the subject in UTF-8")
@@ -164,3 +171,9 @@ def read_event(record: Record, partitions: int) -> Reading:
         return Reading(content, validate(content))
     except ValidationError as error:
         return Reading(content, None, "bad-data", _explain(error))
+
+
+def known_reading(record: Record) -> Reading:
+    """The event of a record that was found well-formed before: key and partition are not looked at again."""
+    content = content_of(record)
+    return Reading(content, _VALIDATE[content["type"]](content))

@@ -122,7 +122,9 @@ def _moved(item: WorkItem, pause: Pause) -> str:
 def _indeterminate(item: WorkItem, pause: Pause) -> str:
     others = [one.pause for one in checks.holding_back(item, pause) if one.pause != pause.pause]
     if pause.side_effect != "indeterminate" and others:
-        return f"Nobody knows whether the side effect of {', '.join(others[:3])} landed: find out before anything goes on."
+        return (
+            f"Nobody knows whether the side effect of {', '.join(others[:3])} landed: find out before anything goes on."
+        )
     if pause.grant == "attempted":
         return "It was attempted, and nobody has observed whether it landed: find out before anything goes on."
     if pause.grant == "granted":

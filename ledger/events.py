@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import orjson
 from pydantic import (
@@ -62,15 +62,11 @@ def _exact(instant: datetime) -> str:
 
 
 Text = Annotated[str, StringConstraints(strict=True)]
-Identifier = Annotated[
-    str, StringConstraints(strict=True, min_length=1, max_length=IDENTIFIER_LENGTH)
-]
+Identifier = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=IDENTIFIER_LENGTH)]
 EntryName = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]+:[0-9]+$")]
 Instant = Annotated[datetime, PlainValidator(_instant), PlainSerializer(_exact)]
 Duration = Annotated[timedelta, PlainValidator(_duration), PlainSerializer(format_duration)]
-PendingAction = Annotated[
-    Action, PlainValidator(read_action), PlainSerializer(lambda action: dict(action.body))
-]
+PendingAction = Annotated[Action, PlainValidator(read_action), PlainSerializer(lambda action: dict(action.body))]
 SideEffect = Literal["not_happened", "happened", "indeterminate"]
 
 

@@ -8,80 +8,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from ledger.changes import CHANGES
-from ledger.cloudevents import Reading, read_event
+from ledger.cloudevents import Reading, content_of, read_event
 from ledger.decision import judge, valid_until
+from ledger.events import LedgerEvent
 from ledger.json_text import same_data
 from ledger.packet import WorkItem
 from ledger.record import Record
 from ledger.refusals import Scene, refusal, scene_of
 from ledger.times import from_milliseconds
-from ledger.verdict import Outcome, Verdict, reason_for
+from ledger.verdict import Outcome, Verdict
 
 
 class First(NamedTuple):
-    """The first entry of a work item with some source and id: what it said, and its verdict as scripts read it."""
+    """The first entry of a work item with some source and id, and its verdict."""
 
-    type: str
-    data: Mapping[str, Any]
-    verdict: dict[str, Any]
+    record: Record
+    verdict: Verdict
+
+    def says_the_same(self, reading: Reading) -> bool:
+        """Whether another event of the same source and id has the same type and data."""
+        first = content_of(self.record)
+        return bool(first["type"] == reading.content["type"]) and same_data(first["data"], reading.content["data"])
 
 
-def _verdict(record: Record, reading: Reading, outcome: Outcome, code: str, detail: str = "", **more: Any) -> Verdict:
-    attribute = reading.content.get if outcome != "malformed" else reading.attribute
+def _verdict(record: Record, event: LedgerEvent, outcome: Outcome, code: str, detail: str = "") -> Verdict:
     return Verdict(
         record.partition,
         record.offset,
         record.recorded_at,
-        attribute("subject"),
-        attribute("id"),
-        attribute("source"),
-        attribute("type"),
+        event.subject,
+        event.id,
+        event.source,
+        event.type,
         outcome,
         code,
-        reason_for(code, detail),
-        **more,
+        detail,
     )
 
 
 def malformed(record: Record, reading: Reading) -> Verdict:
     """The verdict of a record that is no event of this ledger. It changes nothing."""
-    return _verdict(record, reading, "malformed", reading.fault or "bad-data", reading.detail)
+    names = (reading.attribute(name) for name in ("subject", "id", "source", "type"))
+    code = reading.fault or "bad-data"
+    return Verdict(record.partition, record.offset, record.recorded_at, *names, "malformed", code, reading.detail)
 
 
-def _permission(scene: Scene) -> dict[str, Any]:
-    """What an accepted request to act hands out: the fence, and until when it is worth something."""
+def _with_permission(scene: Scene, verdict: Verdict) -> Verdict:
+    """The verdict with what an accepted request to act hands out: the fence, and until when it is worth something."""
     kind = scene.event.type
     if kind == "pauseledger.resume.requested":
-        return {"fence": scene.offset, "action_digest": scene.found.action_digest}
+        return verdict._replace(fence=scene.offset, action_digest=scene.found.action_digest)
     if kind == "pauseledger.side_effect.attempted" and scene.data.fence is not None:
         clear = judge(scene.item, scene.found, scene.instant, own="not_happened")
-        return {"fence": scene.data.fence, "valid_until": valid_until(scene.found, clear)}
-    return {}
+        return verdict._replace(fence=scene.data.fence, valid_until=valid_until(scene.found, clear))
+    return verdict
 
 
 def fold_entry(item: WorkItem, record: Record, reading: Reading, first: First | None) -> tuple[WorkItem, Verdict]:
-    """The work item after a well-formed entry, and the entry's verdict. ``first``: see :class:`First`; null without one."""
+    """The work item after a well-formed entry, and the entry's verdict.
+
+    ``first`` is the first entry with the same source and id, null where this is it.
+    """
     event = reading.event
     assert event is not None
     instant = from_milliseconds(record.recorded_at)
     if item.instant is not None and item.instant > instant:
         instant = item.instant
-    after = {"version": item.version + 1, "instant": instant}
-    if first is not None:
-        if first.type == event.type and same_data(first.data, reading.content["data"]):
-            verdict = _verdict(record, reading, "duplicate", "duplicate", first=first.verdict)
+    if first is None:
+        scene = scene_of(item, event, instant, record.offset)
+        if refused := refusal(scene):
+            verdict = _verdict(record, event, "refused", *refused)
         else:
-            verdict = _verdict(record, reading, "refused", "id-reused")
-        return item.but(**after), verdict
-    scene = scene_of(item, event, instant, record.offset)
-    if refused := refusal(scene):
-        return item.but(**after), _verdict(record, reading, "refused", *refused)
-    changed = CHANGES[event.type](scene).but(**after)
-    return changed, _verdict(record, reading, "accepted", "ok", **_permission(scene))
+            item = CHANGES[event.type](scene)
+            verdict = _with_permission(scene, _verdict(record, event, "accepted", "ok"))
+    elif first.says_the_same(reading):
+        verdict = _verdict(record, event, "duplicate", "duplicate")._replace(first=first.verdict.as_dict())
+    else:
+        verdict = _verdict(record, event, "refused", "id-reused")
+    return item.but(version=item.version + 1, instant=instant), verdict
 
 
 class Replay:
@@ -101,12 +109,12 @@ class Replay:
         if reading.event is None:
             return malformed(record, reading)
         event = reading.event
-        item = self.items.get(event.subject) or WorkItem(subject=event.subject, partition=record.partition)
+        item = self.items.get(event.subject) or WorkItem.unseen(event.subject, record.partition)
         name = (event.subject, event.source, event.id)
         first = self._firsts.get(name)
         self.items[event.subject], verdict = fold_entry(item, record, reading, first)
         if first is None:
-            self._firsts[name] = First(event.type, reading.content["data"], verdict.as_dict())
+            self._firsts[name] = First(record, verdict)
         return verdict
 
     def take_all(self, records: Iterable[Record]) -> list[Verdict]:

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 import orjson
 
 DEEPEST = 256
-_LONG_NUMBER = re.compile(rb"\d{19}|[eE]\+?\d{3}")
+_DIGITS_AS_ONES = bytes(0x31 if 0x30 <= byte <= 0x39 else 0 for byte in range(256))
+_LONG_NUMBER = b"1" * 19  # what an integer beyond 64 bits has at least
 _LONGEST_INTEGER = 4_000  # digits; Python refuses more than 4,300
 
 
@@ -31,9 +32,7 @@ def depth(value: Any) -> int:
     deepest, layer = 0, [value]
     while layer := [item for item in layer if isinstance(item, (dict, list))]:
         deepest += 1
-        layer = [
-            inner for item in layer for inner in (item.values() if isinstance(item, dict) else item)
-        ]
+        layer = [inner for item in layer for inner in (item.values() if isinstance(item, dict) else item)]
     return deepest
 
 
@@ -49,9 +48,7 @@ def _too_deep(text: bytes) -> bool:
 
 
 def _read_exactly(text: bytes) -> Any:
-    value = json.loads(
-        text.decode("utf-8"), parse_int=_exact_integer, parse_constant=_refuse_constant
-    )
+    value = json.loads(text.decode("utf-8"), parse_int=_exact_integer, parse_constant=_refuse_constant)
     if b"\\u" in text:
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises where a surrogate stands alone
     return value
@@ -61,9 +58,12 @@ def read_json(text: bytes) -> Any:
     """The value of a JSON text. Raises ``ValueError``."""
     if text.count(b"[") + text.count(b"{") > DEEPEST and _too_deep(text):
         raise ValueError(f"nested deeper than {DEEPEST} levels")
-    if _LONG_NUMBER.search(text):
+    if _LONG_NUMBER in text.translate(_DIGITS_AS_ONES):
         return _read_exactly(text)
-    return orjson.loads(text)
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return _read_exactly(text)  # a number beyond a double's range is JSON all the same
 
 
 def _same(a: Any, b: Any) -> bool:

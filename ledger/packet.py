@@ -118,16 +118,21 @@ class WorkItem(Frozen):
 
     subject: str
     partition: int
-    version: int = 0
-    instant: datetime | None = None
-    canonical: str | None = None
-    executions: dict[str, Execution] = {}
-    rivals: dict[str, Rival] = {}
-    moved: int | None = None
-    pauses: dict[str, Pause] = {}
-    open: tuple[str, ...] = ()
-    unsettled: tuple[str, ...] = ()
-    landed: dict[str, tuple[str, ...]] = {}
+    version: int
+    instant: datetime | None
+    canonical: str | None
+    executions: dict[str, Execution]
+    rivals: dict[str, Rival]
+    moved: int | None
+    pauses: dict[str, Pause]
+    open: tuple[str, ...]
+    unsettled: tuple[str, ...]
+    landed: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def unseen(cls, subject: str, partition: int) -> WorkItem:
+        """A work item before its first entry."""
+        return _UNSEEN.but(subject=subject, partition=partition)
 
     def entry(self, offset: int) -> str:
         return f"{self.partition}:{offset}"
@@ -162,6 +167,22 @@ class WorkItem(Frozen):
         if (digest := _landed_as(after)) is not None:
             landed[digest] = _listed(landed.get(digest, ()), after.pause, True)
         return landed
+
+
+_UNSEEN = WorkItem(
+    subject="",
+    partition=0,
+    version=0,
+    instant=None,
+    canonical=None,
+    executions={},
+    rivals={},
+    moved=None,
+    pauses={},
+    open=(),
+    unsettled=(),
+    landed={},
+)
 
 
 def _landed_as(pause: Pause | None) -> str | None:

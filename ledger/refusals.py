@@ -44,13 +44,14 @@ class Rule(NamedTuple):
 
 def scene_of(item: WorkItem, event: LedgerEvent, instant: datetime, offset: int) -> Scene:
     """The scene of an event: its execution and its pause, where the work item has them."""
-    data = event.data
+    data: Any = event.data
     execution: str | None = data.execution
-    name: str | None = getattr(data, "pause", None)
-    pause = None if name is None else item.pauses.get(name)
-    if pause is not None and pause.execution != execution and event.type != "pauseledger.inputs.changed":
-        pause = None
     known = None if execution is None else item.executions.get(execution)
+    pause = None
+    if item.pauses and (name := getattr(data, "pause", None)) is not None:
+        pause = item.pauses.get(name)
+        if pause is not None and pause.execution != execution and event.type != "pauseledger.inputs.changed":
+            pause = None
     return Scene(item, event, data, instant, offset, known, pause)
 
 
@@ -322,7 +323,7 @@ REFUSALS: dict[str, tuple[Rule, ...]] = {
 
 def refusal(scene: Scene) -> tuple[str, str] | None:
     """The first code that holds for an event, with the detail of its sentence; null where the event is accepted."""
-    for rule in REFUSALS[scene.event.type]:
-        if answer := rule.applies(scene):
-            return rule.code, answer if isinstance(answer, str) else ""
+    for code, applies in REFUSALS[scene.event.type]:
+        if answer := applies(scene):
+            return code, answer if isinstance(answer, str) else ""
     return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)
@@ -56,6 +57,7 @@ def format_instant(instant: datetime) -> str:
     return f"{instant.isoformat(timespec='milliseconds')[:-6]}Z"
 
 
+@lru_cache(maxsize=1_024)  # a batch has few distinct times
 def from_milliseconds(milliseconds: int) -> datetime:
     """The instant that a log's clock names, in milliseconds since 1970; at the edge where it lies beyond."""
     try:
@@ -64,6 +66,7 @@ def from_milliseconds(milliseconds: int) -> datetime:
         return LATEST if milliseconds > 0 else EARLIEST
 
 
+@lru_cache(maxsize=1_024)  # few distinct durations are ever used
 def parse_duration(text: str) -> timedelta:
     """A positive ISO 8601 duration of weeks, days, hours, minutes and seconds. Raises ``ValueError``.
 

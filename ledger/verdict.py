@@ -22,7 +22,7 @@ class Verdict(NamedTuple):
     type: str | None
     verdict: Outcome
     code: str
-    reason: str
+    detail: str = ""
     first: dict[str, Any] | None = None
     fence: int | None = None
     action_digest: str | None = None
@@ -31,6 +31,10 @@ class Verdict(NamedTuple):
     @property
     def entry(self) -> str:
         return f"{self.partition}:{self.offset}"
+
+    @property
+    def reason(self) -> str:
+        return reason_for(self.code, self.detail)
 
     @property
     def accepted(self) -> bool:

@@ -1,0 +1,112 @@
+"""The indexer: reads the log, folds it, keeps the index up to it, and halts where the log is not what it was.
+
+Any number of processes may do this at once, each for as long as it likes: a batch counts only if the position is still
+where the batch started. Nothing is ever reset silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ledger.errors import Fenced, LogChanged
+from ledger.index import Index, record_digest
+from ledger.log import Identity, Log
+from ledger.recorders.sqlite import Position
+from ledger.verdict import Verdict
+
+BATCH_ENTRIES = 4_096
+_REBUILD = "If this is the log that counts from now on, replay it: pauseledger rebuild."
+
+Progress = Callable[[int], None]
+"""Called after each batch with the number of entries folded in it."""
+
+
+class Indexer:
+    """Folds one log into one index."""
+
+    def __init__(self, log: Log, index: Index) -> None:
+        self.log = log
+        self.index = index
+        self.identity = self._recognised()
+        self._positions = index.recorder.positions()
+        for partition in range(self.identity.partitions):
+            self._check_history(partition)
+
+    def position(self, partition: int) -> Position:
+        return self._positions.get(partition, Position(0))
+
+    def _recognised(self) -> Identity:
+        """The log's identity, which must be that of the log this index was made from."""
+        identity = self.log.identity()
+        known = self.index.recorder.known_log()
+        if known is None:
+            self.index.remember(identity)
+            known = self.index.recorder.known_log()
+        if known is None or tuple(known) == tuple(identity):
+            return identity
+        if known.topic != identity.topic:
+            what = f"This index was made from the log {known.topic!r}, and this is {identity.topic!r}."
+        elif known.topic_id != identity.topic_id:
+            what = f"The log {known.topic!r} was deleted and made again (its id was {known.topic_id}, now {identity.topic_id})."
+        else:
+            what = f"The log {known.topic!r} had {known.partitions} partitions, and has {identity.partitions} now."
+        raise LogChanged(what, _REBUILD)
+
+    def _check_history(self, partition: int) -> None:
+        """The log must still hold all that was folded, and the last record of it must be the same."""
+        first, end = self.log.bounds(partition)
+        position = self.position(partition)
+        where = f"Partition {partition} of {self.identity.topic!r}"
+        if first > 0:
+            advice = "Restore it; a ledger's topic keeps everything (retention.ms=-1, retention.bytes=-1)."
+            raise LogChanged(f"{where} was cut: it starts at offset {first}.", advice)
+        if end < position.next_offset:
+            was = f"it ends at {end}, and was read up to {position.next_offset}"
+            raise LogChanged(f"{where} was cut or restored from an old backup: {was}.", _REBUILD)
+        if position.last_offset is not None:
+            self._check_last(partition, position.last_offset, position.last_digest)
+
+    def _check_last(self, partition: int, offset: int, digest: bytes | None) -> None:
+        read = self.log.read(partition, offset, most=1, wait_seconds=10.0)
+        if not read.records or read.records[0].offset != offset or record_digest(read.records[0]) != digest:
+            raise LogChanged(
+                f"Entry {partition}:{offset} is not the one that was read before: another history lies there.",
+                _REBUILD,
+            )
+
+    def catch_up(self, progress: Progress | None = None) -> int:
+        """Fold all that the log holds now; the number of entries folded here."""
+        return sum(self.catch_up_partition(one, progress) for one in range(self.identity.partitions))
+
+    def catch_up_partition(self, partition: int, progress: Progress | None = None) -> int:
+        """Fold all that a partition holds now."""
+        _, end = self.log.bounds(partition)
+        folded = 0
+        while self.position(partition).next_offset < end:
+            count = len(self.step(partition, wait_seconds=1.0) or ())
+            folded += count
+            if progress is not None:
+                progress(count)
+        return folded
+
+    def step(self, partition: int, *, wait_seconds: float = 0.0) -> Sequence[Verdict]:
+        """Fold the next batch of a partition; its verdicts, none where another indexer was faster."""
+        started = self.position(partition)
+        read = self.log.read(partition, started.next_offset, most=BATCH_ENTRIES, wait_seconds=wait_seconds)
+        if read.next_offset == started.next_offset:
+            return ()
+        self._refuse_another_log()
+        try:
+            verdicts = self.index.fold(self.identity, partition, started, read)
+        except Fenced:
+            self._recognised()
+            self._positions = self.index.recorder.positions()
+            return ()
+        self._positions[partition] = self.index.position(partition)
+        return verdicts
+
+    def _refuse_another_log(self) -> None:
+        """What was read must be from the log that was recognised, even if that was made again a moment ago."""
+        identity = self.log.identity()
+        if identity != self.identity:
+            self._recognised()

@@ -1,0 +1,119 @@
+"""A batch: records of one partition, folded in memory, ready to be written.
+
+What was folded before a batch comes in as states and first entries; nothing here reads or writes anything.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from eventsourcing.persistence import StoredEvent
+
+from ledger.cloudevents import Reading
+from ledger.entries import entry_of, stored_entry
+from ledger.fold import First, fold_entry, malformed
+from ledger.packet import WorkItem
+from ledger.record import Record
+from ledger.verdict import Verdict
+
+CACHED_ITEMS = 4_096
+CACHED_PAUSES = 16_384
+
+Name = tuple[str, str, str]
+"""Subject, source and id."""
+
+Rows = tuple[str, Sequence[Sequence[Any]]]
+"""A statement, and the parameters of each time it runs."""
+
+
+class Change(NamedTuple):
+    """A work item before a batch and after it."""
+
+    before: WorkItem | None
+    after: WorkItem
+
+
+class Batch(NamedTuple):
+    """A folded batch: a verdict for each record, and the version it gave its work item (null where malformed)."""
+
+    partition: int
+    records: Sequence[Record]
+    verdicts: Sequence[Verdict]
+    versions: Sequence[int | None]
+    entries: Sequence[StoredEvent]
+    changes: Sequence[Change]
+
+
+class Projection(Protocol):
+    """What is known now, kept in tables beside the entries, written in the same transaction as they are."""
+
+    tables: tuple[str, ...]
+    create_statements: tuple[str, ...]
+
+    def rows(self, batch: Batch) -> list[Rows]:
+        """The statements that bring the projection up to a batch. They must not depend on how batches were cut."""
+        ...
+
+
+def fold_batch(
+    partition: int,
+    records: Sequence[Record],
+    readings: Sequence[Reading],
+    items: Mapping[str, WorkItem],
+    firsts: Mapping[Name, First],
+) -> Batch:
+    """Fold records in order. ``items`` and ``firsts`` hold what is known of the work items that they speak of."""
+    now, seen = dict(items), dict(firsts)
+    verdicts: list[Verdict] = []
+    versions: list[int | None] = []
+    entries: list[StoredEvent] = []
+    for record, reading in zip(records, readings, strict=True):
+        event = reading.event
+        if event is None:
+            verdicts.append(malformed(record, reading))
+            versions.append(None)
+            continue
+        subject, name = event.subject, (event.subject, event.source, event.id)
+        item = now.get(subject) or WorkItem.unseen(subject, partition)
+        first = seen.get(name)
+        item, verdict = fold_entry(item, record, reading, first)
+        now[subject] = item
+        if first is None:
+            seen[name] = First(record, verdict)
+        verdicts.append(verdict)
+        versions.append(item.version)
+        entries.append(stored_entry(entry_of(item, record, verdict)))
+    changes = [Change(items.get(subject), item) for subject, item in now.items() if item is not items.get(subject)]
+    return Batch(partition, records, verdicts, versions, entries, changes)
+
+
+class ItemCache:
+    """The states used last, bounded by their number and by the pauses they hold."""
+
+    def __init__(self, items: int = CACHED_ITEMS, pauses: int = CACHED_PAUSES) -> None:
+        self._most_items, self._most_pauses = items, pauses
+        self._items: OrderedDict[str, WorkItem] = OrderedDict()
+        self._pauses = 0
+
+    def get(self, subject: str) -> WorkItem | None:
+        """The state of a work item, where it is kept."""
+        item = self._items.get(subject)
+        if item is not None:
+            self._items.move_to_end(subject)
+        return item
+
+    def put(self, item: WorkItem) -> None:
+        """Keep a state; those used longest ago make room."""
+        before = self._items.pop(item.subject, None)
+        self._pauses += len(item.pauses) - (0 if before is None else len(before.pauses))
+        self._items[item.subject] = item
+        while len(self._items) > self._most_items or (self._pauses > self._most_pauses and len(self._items) > 1):
+            _, oldest = self._items.popitem(last=False)
+            self._pauses -= len(oldest.pauses)
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        self._items.clear()
+        self._pauses = 0

@@ -1,0 +1,176 @@
+"""The index: the folded ledger in the eventsourcing library. A work item is an aggregate, its entries are its events.
+
+1. A batch of records is folded, then written with its projections' rows and the new position in one transaction, which
+   fails as a whole if another indexer moved the position meanwhile (``Fenced``). So any process may index.
+2. The index is rebuilt from the log alone. Nothing that leaves the ledger rests on the library's notification ids.
+3. States are frozen and cached in bounded memory; a work item that isn't cached is rebuilt by ``repository.get``,
+   from its newest snapshot on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+from eventsourcing.application import AggregateNotFoundError
+from eventsourcing.persistence import Tracking
+from eventsourcing.projection import EventSourcedProjection
+from eventsourcing.utils import Environment
+
+from ledger.batch import Batch, Change, ItemCache, Name, Projection, Rows, fold_batch
+from ledger.cloudevents import read_event
+from ledger.entries import Entry, EntryMapper, ItemSnapshot, first_of, project
+from ledger.fold import First
+from ledger.log import Identity, Slice
+from ledger.packet import WorkItem
+from ledger.record import Record, record_bytes
+from ledger.recorders.sqlite import Factory, KnownLog, Move, Position, Recorder
+from ledger.verdict import Verdict
+
+SNAPSHOT_INTERVAL = 256
+
+
+def record_digest(record: Record) -> bytes:
+    """The SHA-256 of a record's bytes: by it an index knows the last record again."""
+    return hashlib.sha256(record_bytes(record)).digest()
+
+
+def _reached(started: Position, read: Slice) -> Position:
+    """Where the fold stands after a slice; past a gap the last record stays the one before it."""
+    if not read.records:
+        return Position(read.next_offset, started.last_offset, started.last_digest)
+    last = read.records[-1]
+    return Position(read.next_offset, last.offset, record_digest(last))
+
+
+class Index(EventSourcedProjection[str]):
+    """The index in one SQLite file. Not thread-safe for writing; any number of processes may write."""
+
+    name = "pauseledger"
+
+    def __init__(self, path: Path, projections: Sequence[Projection]) -> None:
+        self._path = path
+        self._cache = ItemCache()
+        self.projections = projections
+        super().__init__()
+        self.recorder: Recorder
+        for projection in projections:
+            self.recorder.run(projection.create_statements)
+
+    def construct_env(self, name: str, env: Any = None) -> Environment:
+        """Our own settings only: the process's environment must not choose classes for us."""
+        return Environment(
+            name,
+            {"SQLITE_DBNAME": str(self._path), "ORIGINATOR_ID_TYPE": "text", "IS_SNAPSHOTTING_ENABLED": "y"},
+        )
+
+    def construct_factory(self, env: Environment) -> Factory:
+        return Factory(env)
+
+    def construct_mapper(self) -> EntryMapper:
+        return EntryMapper(transcoder=self.construct_transcoder())
+
+    def policy(self, domain_event: Any, processing_event: Any) -> None:
+        raise NotImplementedError("the log is folded in batches, by fold()")
+
+    def work_item(self, subject: str, *, at: datetime | None = None) -> WorkItem | None:
+        """A work item now, or as of its entries with an instant of at most ``at``; null where it has none."""
+        version = None if at is None else self.version_at(subject, at)
+        if version == 0:
+            return None
+        try:
+            return self.repository.get(subject, version=version, projector_func=project)
+        except AggregateNotFoundError:
+            return None
+
+    def entries(self, subject: str, *, gt: int | None = None, lte: int | None = None) -> Iterable[Entry]:
+        """The entries of a work item with a version in (gt, lte], oldest first; none that is malformed."""
+        return cast(Iterable[Entry], self.events.get(subject, gt=gt, lte=lte))
+
+    def version_at(self, subject: str, at: datetime) -> int:
+        """How many of a work item's entries have an instant of at most ``at``. Instants never go back."""
+        low, high = 0, self.recorder.versions([subject]).get(subject, 0)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.entry(subject, middle).instant <= at:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def entry(self, subject: str, version: int) -> Entry:
+        """One entry of a work item, by its version (counted from 1)."""
+        return next(iter(self.entries(subject, gt=version - 1, lte=version)))
+
+    def position(self, partition: int) -> Position:
+        """Where the fold of a partition stands."""
+        return self.recorder.positions().get(partition, Position(0))
+
+    def fold(self, log: Identity, partition: int, started: Position, read: Slice) -> Sequence[Verdict]:
+        """Fold the records read at a position, and write it all in one transaction.
+
+        Raises ``Fenced`` when another indexer was faster: nothing was written, the position must be read again.
+        """
+        try:
+            batch = self._folded(log, partition, read.records)
+            self._write(log, batch, Move(partition, started.next_offset, _reached(started, read)))
+        except BaseException:
+            self._cache.clear()
+            raise
+        for change in batch.changes:
+            self._cache.put(change.after)
+        return batch.verdicts
+
+    def _folded(self, log: Identity, partition: int, records: Sequence[Record]) -> Batch:
+        readings = [read_event(record, log.partitions) for record in records]
+        events = [reading.event for reading in readings if reading.event is not None]
+        items = self._load({event.subject for event in events})
+        names = {(event.subject, event.source, event.id) for event in events if event.subject in items}
+        return fold_batch(partition, records, readings, items, self._load_firsts(names))
+
+    def _load(self, subjects: set[str]) -> dict[str, WorkItem]:
+        """The states of those work items that have any."""
+        cached = {subject: item for subject in subjects if (item := self._cache.get(subject)) is not None}
+        others = self.recorder.versions(subject for subject in subjects if subject not in cached)
+        return cached | {name: self.repository.get(name, projector_func=project) for name in others}
+
+    def _load_firsts(self, names: set[Name]) -> dict[Name, First]:
+        found = self.recorder.first_versions(names)
+        return {name: first_of(self.entry(name[0], version)) for name, version in found.items()}
+
+    def _write(self, log: Identity, batch: Batch, move: Move) -> None:
+        firsts = [
+            (verdict.subject, verdict.source, verdict.id, version)
+            for verdict, version in zip(batch.verdicts, batch.versions, strict=True)
+            if version is not None
+        ]
+        rows = [statement for projection in self.projections for statement in projection.rows(batch)]
+        self.recorder.insert_events(
+            batch.entries,
+            move=move,
+            firsts=firsts,
+            rows=[*rows, self._snapshots(batch.changes)],
+            tracking=Tracking(f"{log.topic}/{move.partition}", move.reached.next_offset - 1),
+        )
+
+    def _snapshots(self, changes: Iterable[Change]) -> Rows:
+        """Snapshots are rarer the more pauses a state holds, so that their bytes stay in proportion to the entries."""
+        rows = []
+        for before, after in changes:
+            interval = max(SNAPSHOT_INTERVAL, len(after.pauses))
+            if after.version // interval > (0 if before is None else before.version) // interval:
+                stored = self.mapper.to_stored_event(ItemSnapshot(after.subject, after.version, after))
+                rows.append((stored.originator_id, stored.originator_version, stored.topic, stored.state))
+        return "INSERT OR REPLACE INTO stored_snapshots VALUES (?, ?, ?, ?)", rows
+
+    def start_over(self) -> None:
+        """Empty the index, to be folded again from the log."""
+        self._cache.clear()
+        self.recorder.start_over(table for projection in self.projections for table in projection.tables)
+
+    def remember(self, log: Identity) -> None:
+        """Keep which log this index is made from, unless one is known already."""
+        self.recorder.remember_log(KnownLog(*log))

@@ -1,0 +1,185 @@
+"""The index's recorder on SQLite, in the eventsourcing library's terms.
+
+Beside the library's tables: where each partition's fold stands, which log that was, and the first entry of every
+(subject, source, id). One batch is one transaction, and its first statement moves the position only from where the batch
+started: whoever lost that race writes nothing.
+
+``synchronous=NORMAL``: a power cut can take the newest batches of an index, which is read again from the log; it can't
+tear one. The log itself (:mod:`ledger.logs.sqlite`) syncs every append.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from eventsourcing import sqlite
+from eventsourcing.persistence import StoredEvent, Tracking
+from eventsourcing.utils import Environment
+
+from ledger.errors import Fenced, UnusableLog
+
+INDEX_FORMAT = 1
+_LOCK_TIMEOUT_SECONDS = 30
+
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS index_identity ("
+    "one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER, topic TEXT, topic_id TEXT, partitions INTEGER)",
+    "CREATE TABLE IF NOT EXISTS index_positions ("
+    "partition INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, last_offset INTEGER, last_digest BLOB)",
+    "CREATE TABLE IF NOT EXISTS index_firsts ("
+    "subject TEXT, source TEXT, id TEXT, version INTEGER NOT NULL, PRIMARY KEY (subject, source, id)) WITHOUT ROWID",
+)
+_MOVE = (
+    "INSERT INTO index_positions VALUES (:partition, :next_offset, :last_offset, :last_digest) "
+    "ON CONFLICT (partition) DO UPDATE SET next_offset = :next_offset, last_offset = :last_offset, "
+    "last_digest = :last_digest WHERE next_offset = :started RETURNING next_offset"
+)
+_FIRST = "INSERT OR IGNORE INTO index_firsts VALUES (?, ?, ?, ?)"
+
+
+class Position(NamedTuple):
+    """Where the fold of a partition stands: the next offset, and which record was the last one folded."""
+
+    next_offset: int
+    last_offset: int | None = None
+    last_digest: bytes | None = None
+
+
+class Move(NamedTuple):
+    """A batch's step on a partition, made only if the position is still where the batch ``started``."""
+
+    partition: int
+    started: int
+    reached: Position
+
+
+class KnownLog(NamedTuple):
+    """The log that an index was made from."""
+
+    topic: str
+    topic_id: str
+    partitions: int
+
+
+class Pool(sqlite.SQLiteConnectionPool):
+    """Connections whose ``synchronous`` is set, and looked at: the library leaves it to chance."""
+
+    def _create_connection(self) -> sqlite.SQLiteConnection:
+        connection = super()._create_connection()
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA synchronous")
+        if cursor.fetchone()[0] != 1:
+            raise UnusableLog(f"The index {self.db_name} can't be synced as it must.", "Put it on a local disk.")
+        return connection
+
+
+class Recorder(sqlite.SQLiteProcessRecorder):
+    """Stored entries, tracking, positions and firsts; rows of projections in the same transaction."""
+
+    def construct_create_table_statements(self) -> list[str]:
+        return [*super().construct_create_table_statements(), *TABLES]
+
+    def _insert_events(
+        self, c: sqlite.SQLiteCursor, stored_events: Sequence[StoredEvent], **kwargs: Any
+    ) -> Sequence[int] | None:
+        move: Move | None = kwargs.get("move")
+        if move is None:
+            return super()._insert_events(c, stored_events, **kwargs)
+        self._move(c, move)
+        c.executemany(
+            self.insert_events_statement,
+            [(s.originator_id, s.originator_version, s.topic, s.state) for s in stored_events],
+        )
+        c.executemany(_FIRST, kwargs["firsts"])
+        for statement, rows in kwargs["rows"]:
+            c.executemany(statement, rows)
+        tracking: Tracking = kwargs["tracking"]
+        self._insert_tracking(c, tracking)
+        return None
+
+    def _move(self, c: sqlite.SQLiteCursor, move: Move) -> None:
+        reached = move.reached._asdict()
+        c.execute(_MOVE, {"partition": move.partition, "started": move.started, **reached})
+        if c.fetchone() is None:
+            raise Fenced(f"Another indexer has moved partition {move.partition} on.")
+
+    def positions(self) -> dict[int, Position]:
+        """Where each partition stands, by its number; partitions without an entry are not there."""
+        rows = self.select("SELECT partition, next_offset, last_offset, last_digest FROM index_positions")
+        return {row[0]: Position(*row[1:]) for row in rows}
+
+    def known_log(self) -> KnownLog | None:
+        """The log that this index was made from; null before the first entry."""
+        rows = self.select("SELECT format, topic, topic_id, partitions FROM index_identity")
+        if not rows:
+            return None
+        if rows[0][0] > INDEX_FORMAT:
+            raise UnusableLog("The index was made by a newer pauseledger.", "Upgrade this one, or name another file.")
+        return KnownLog(*rows[0][1:])
+
+    def remember_log(self, log: KnownLog) -> None:
+        """Keep which log this index is made from, unless one is known already."""
+        with self.datastore.transaction(commit=True) as c:
+            c.execute("INSERT OR IGNORE INTO index_identity VALUES (1, ?, ?, ?, ?)", (INDEX_FORMAT, *log))
+
+    def versions(self, subjects: Iterable[str]) -> dict[str, int]:
+        """The number of entries of each work item that has any."""
+        statement = f"SELECT MAX(originator_version) FROM {self.events_table_name} WHERE originator_id = ?"
+        found = {}
+        with self.datastore.transaction(commit=False) as c:
+            for subject in subjects:
+                c.execute(statement, (subject,))
+                if (version := c.fetchone()[0]) is not None:
+                    found[subject] = version
+        return found
+
+    def first_versions(self, names: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], int]:
+        """The version of the first entry of each (subject, source, id) that has one."""
+        statement = "SELECT version FROM index_firsts WHERE subject = ? AND source = ? AND id = ?"
+        found = {}
+        with self.datastore.transaction(commit=False) as c:
+            for name in names:
+                c.execute(statement, name)
+                if (row := c.fetchone()) is not None:
+                    found[name] = row[0]
+        return found
+
+    def select(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query, as plain tuples."""
+        with self.datastore.transaction(commit=False) as c:
+            c.execute(statement, parameters)
+            return [tuple(row) for row in c.fetchall()]
+
+    def start_over(self, tables: Iterable[str]) -> None:
+        """Empty the index in one transaction: these tables, the library's and our own, made anew."""
+        own = ["index_identity", "index_positions", "index_firsts", "tracking"]
+        with self.datastore.transaction(commit=True) as c:
+            for table in [*tables, *own, self.events_table_name, "stored_snapshots"]:
+                c.execute(f"DELETE FROM {table}")
+
+    def run(self, statements: Iterable[str]) -> None:
+        """Run statements that make tables."""
+        with self.datastore.transaction(commit=True) as c:
+            for statement in statements:
+                c.execute(statement)
+
+
+class Factory(sqlite.SQLiteFactory):
+    """What the library builds an index on SQLite from."""
+
+    process_recorder_class = Recorder
+
+    def __init__(self, env: Environment) -> None:
+        super().__init__(env)
+        self.datastore.pool.close()
+        self.datastore.pool = Pool(db_name=str(env.get(self.SQLITE_DBNAME)), lock_timeout=_LOCK_TIMEOUT_SECONDS)
+
+
+def sqlite_error(error: BaseException | None) -> sqlite3.Error | None:
+    """The SQLite error that a library's error was raised from; null where there is none."""
+    while error is not None and not isinstance(error, sqlite3.Error):
+        error = error.__cause__
+    return error

@@ -1,0 +1,129 @@
+"""The trail: every entry of the ledger with its verdict, and what each work item's auditor reads.
+
+A row an entry, by partition and offset. Records that are entries of a work item lie in the aggregate's own table; of a
+malformed one the row keeps the record itself, so that what happened can be shown however broken it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from ledger.batch import Batch, Rows
+from ledger.cloudevents import content_of, read_event
+from ledger.entries import Entry
+from ledger.fold import malformed
+from ledger.index import Index
+from ledger.record import Record, read_record_bytes, record_bytes
+from ledger.times import from_milliseconds
+from ledger.verdict import Verdict
+
+
+class Trail:
+    """The table and its rows."""
+
+    tables = ("trail",)
+    create_statements = (
+        "CREATE TABLE IF NOT EXISTS trail (partition INTEGER, offset INTEGER, subject TEXT, version INTEGER,"
+        " recorded_at INTEGER NOT NULL, type TEXT, verdict TEXT NOT NULL, code TEXT NOT NULL, record BLOB,"
+        " PRIMARY KEY (partition, offset)) WITHOUT ROWID",
+        "CREATE INDEX IF NOT EXISTS trail_malformed ON trail (subject) WHERE verdict = 'malformed'",
+    )
+    _insert = "INSERT INTO trail VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+    def rows(self, batch: Batch) -> list[Rows]:
+        return [
+            (
+                self._insert,
+                [
+                    (
+                        verdict.partition,
+                        verdict.offset,
+                        verdict.subject,
+                        version,
+                        verdict.recorded_at,
+                        verdict.type,
+                        verdict.verdict,
+                        verdict.code,
+                        record_bytes(record) if version is None else None,
+                    )
+                    for record, verdict, version in zip(batch.records, batch.verdicts, batch.versions, strict=True)
+                ],
+            )
+        ]
+
+
+class Line(NamedTuple):
+    """One entry on a trail: its record and its verdict."""
+
+    record: Record
+    verdict: Verdict
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict as scripts read it, with the ``event``; null where that is no JSON."""
+        return self.verdict.as_dict() | {"event": _event(self.record)}
+
+
+def _event(record: Record) -> Any:
+    try:
+        content = dict(content_of(record))
+    except ValueError:
+        return None
+    return {name: _shown(value) for name, value in content.items()}
+
+
+def _shown(value: Any) -> Any:
+    """Bytes that binary mode carried and that are no JSON can't be shown as such."""
+    return None if isinstance(value, bytes) else value
+
+
+def trail(index: Index, partitions: int, subject: str, *, at: datetime | None = None) -> list[Line]:
+    """Every entry that names a work item, malformed ones too, oldest first.
+
+    Entries of one partition keep their order. With ``at`` only those that had happened by then; a malformed entry, which
+    has no instant of its own, counts from the later of its record's time and the instant of the entry before it.
+    """
+    version = None if at is None else index.version_at(subject, at)
+    entries = index.entries(subject, lte=version) if version != 0 else ()
+    merged = sorted(_timed(entries, _malformed(index, partitions, subject)), key=lambda one: one[0])
+    return [line for (moment, *_), line in merged if at is None or moment <= at]
+
+
+_Timed = tuple[tuple[datetime, int, int], Line]
+
+
+def _timed(entries: Iterable[Entry], strays: list[Line]) -> Iterator[_Timed]:
+    """Lines with what they are sorted by: the latest time seen so far on their partition, partition, offset."""
+    lines = [Line(entry.record, entry.verdict()) for entry in entries] + strays
+    latest: dict[int, datetime] = {}
+    for line in sorted(lines, key=lambda one: (one.record.partition, one.record.offset)):
+        recorded = from_milliseconds(line.record.recorded_at)
+        partition = line.record.partition
+        moment = max(recorded, latest.get(partition, recorded))
+        if line.verdict.verdict != "malformed":
+            latest[partition] = moment
+        yield (moment, partition, line.record.offset), line
+
+
+def _malformed(index: Index, partitions: int, subject: str) -> list[Line]:
+    rows = index.recorder.select(
+        "SELECT partition, record FROM trail WHERE subject = ? AND verdict = 'malformed' ORDER BY partition, offset",
+        (subject,),
+    )
+    records = [read_record_bytes(partition, data)[0] for partition, data in rows]
+    return [Line(record, malformed(record, read_event(record, partitions))) for record in records]
+
+
+def verdict_at(index: Index, partitions: int, partition: int, offset: int) -> Verdict | None:
+    """The verdict of one entry; null where none is indexed there."""
+    rows = index.recorder.select(
+        "SELECT subject, version, record FROM trail WHERE partition = ? AND offset = ?", (partition, offset)
+    )
+    if not rows:
+        return None
+    subject, version, data = rows[0]
+    if version is not None:
+        return index.entry(subject, version).verdict()
+    record = read_record_bytes(partition, data)[0]
+    return malformed(record, read_event(record, partitions))
