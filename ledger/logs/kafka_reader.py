@@ -21,6 +21,7 @@ from ledger.logs.kafka_names import read_any_header_name
 from ledger.record import Record
 
 _LOG_APPEND_TIME = 1
+_NOWHERE = -1
 _MOST_BUFFERED = 4000
 _MOST_POLLED = 4000
 _FETCH_BYTES = 4 * 1024 * 1024
@@ -33,7 +34,7 @@ class _Feed:
 
     def __init__(self, partition: TopicPartition) -> None:
         self.partition = partition
-        self.offset = -1
+        self.offset = _NOWHERE
         self.records: list[Any] = []
         self.at = 0
 
@@ -96,9 +97,9 @@ class KafkaReader:
         """The feed of a partition, at an offset: moved there unless it is there already."""
         feed = self._feeds[partition]
         consumer = self._consumer()
+        if offset < 0:
+            raise self._changed(feed, offset)
         if feed.offset != offset:
-            if offset < 0:
-                raise self._changed(feed, offset)
             consumer.seek(feed.partition, offset)
             feed.move_to(offset)
         if not feed.unread:
@@ -137,7 +138,7 @@ class KafkaReader:
         except kafka_errors.OffsetOutOfRangeError as error:
             self._drop(wanted, error)
         except kafka_errors.LogTruncationError as error:
-            wanted_offset, wanted.offset = wanted.offset, -1
+            wanted_offset, wanted.offset = wanted.offset, _NOWHERE
             raise self._changed(wanted, wanted_offset) from error
         else:
             for partition, records in polled.items():
@@ -154,9 +155,9 @@ class KafkaReader:
         for feed in self._feeds:
             if feed.partition in lost and feed is not wanted:
                 self._consumer().pause(feed.partition)
-                feed.move_to(-1)
+                feed.move_to(_NOWHERE)
         if wanted.partition in lost or not lost:
-            offset, wanted.offset = wanted.offset, -1
+            offset, wanted.offset = wanted.offset, _NOWHERE
             raise self._changed(wanted, offset) from error
 
     def _changed(self, feed: _Feed, offset: int) -> LogChanged:

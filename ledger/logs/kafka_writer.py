@@ -4,8 +4,8 @@ kafka-python's own deadline is switched off: once a batch expires in the client 
 may be on the log although its future failed. So a future stays open until the log has the record, and the publisher
 owns the deadline. What fails, fails for good (too large, not permitted); what nobody knows stays open.
 
-Nothing in kafka-python bounds what waits to be sent, so it is bounded here: at ``MOST_PENDING_BYTES`` ``append`` blocks,
-and gives up with nothing sent after ``timeout_seconds``.
+Nothing in kafka-python bounds what waits to be sent, so it is bounded here: at ``MOST_PENDING_BYTES`` ``append``
+blocks, and gives up with nothing sent after ``timeout_seconds``.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class KafkaWriter:
         self._abandoned: KafkaProducer | None = None
         self._pending_bytes = 0
         self._room = threading.Condition()
+        self._waiting = False
 
     def append(self, drafts: Sequence[Draft]) -> list[Future[Receipt]]:
         """A future for each, which resolves or fails on the producer's thread."""
@@ -93,10 +94,12 @@ class KafkaWriter:
     def _take_room(self, size: int) -> None:
         """A batch larger than all the room goes when nothing else waits."""
         with self._room:
+            self._waiting = True  # appends hold the lock, so there is one at most
             free = self._room.wait_for(
                 lambda: self._pending_bytes == 0 or self._pending_bytes + size <= MOST_PENDING_BYTES,
                 self._timeout_seconds,
             )
+            self._waiting = False
             if not free:
                 raise LogUnavailable(
                     f"Kafka at {self._servers} takes nothing: {self._pending_bytes} bytes wait to be recorded.",
@@ -107,7 +110,8 @@ class KafkaWriter:
     def _give_room(self, size: int) -> None:
         with self._room:
             self._pending_bytes -= size
-            self._room.notify_all()
+            if self._waiting:
+                self._room.notify_all()
 
     def _send(self, producer: KafkaProducer, draft: Draft, size: int) -> Future[Receipt]:
         future: Future[Receipt] = Future()

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 from ledger.errors import WrongUsage
 from ledger.log import Draft
-from ledger.record import MOST_RECORD_BYTES, headers_bytes
+from ledger.record import MOST_RECORD_BYTES
 
 
 def draft_size(draft: Draft) -> int:
-    """The bytes of key, value and headers."""
-    return len(draft.key or b"") + len(draft.value or b"") + len(headers_bytes(draft.headers))
+    """The bytes of key, value and headers; names count by their characters."""
+    size = len(draft.key or b"") + len(draft.value or b"")
+    for name, value in draft.headers:
+        size += len(name) + len(value or b"")
+    return size
 
 
 def refuse_bad_drafts(drafts: Sequence[Draft], partitions: int) -> None:

@@ -32,7 +32,7 @@ from ledger.logs.sqlite_file import (
     sync_folder,
     topic_id,
 )
-from ledger.record import Record, headers_bytes, read_headers_bytes
+from ledger.record import Record, headers_bytes, headers_from
 
 TOPIC = "log"
 _MOST_SLICE_BYTES = 32 * 1024 * 1024
@@ -171,7 +171,7 @@ def _within_budget(rows: sqlite3.Cursor) -> list[Record]:
         size += len(key or b"") + len(value or b"") + len(headers)
         if records and size > _MOST_SLICE_BYTES:
             break
-        records.append(Record(0, offset, recorded_at, key, value, read_headers_bytes(headers)[0]))
+        records.append(Record(0, offset, recorded_at, key, value, headers_from(headers)))
     return records
 
 
