@@ -2,11 +2,13 @@
 
 A file has ``entries`` (``partition``, ``offset``, ``recorded_at``, ``line``), ``verdicts`` (one an entry, in order) and
 ``decisions`` (for a ``subject`` and an instant ``at``, in the order the pauses were opened). The comparison is over the
-members that a vector gives; one that is absent there is absent or null here.
+members that a vector gives; one that is absent there is absent or null here. ``docs/vectors/README.md`` says more, and
+names what a file may have beside these: ``partitions``, and an entry's ``key``, ``headers`` and ``value_base64``.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -17,7 +19,7 @@ from ledger.cloudevents import STRUCTURED_HEADERS, subject_of
 from ledger.decision import decide
 from ledger.fold import Replay
 from ledger.packet import WorkItem
-from ledger.record import Record
+from ledger.record import Headers, Record
 from ledger.times import EPOCH, parse_instant
 
 VERDICT_MEMBERS = ("verdict", "code", "fence", "action_digest")
@@ -31,6 +33,7 @@ class Vectors(NamedTuple):
     records: list[Record]
     verdicts: list[dict[str, Any]]
     decisions: list[dict[str, Any]]
+    partitions: int = 1
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -39,22 +42,38 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def read_vectors(path: Path) -> Vectors:
-    content = json.loads(path.read_bytes())
+    return vectors_of(json.loads(path.read_bytes()))
+
+
+def vectors_of(content: dict[str, Any]) -> Vectors:
+    """The content of a file, made into records."""
     records = [_record(entry) for entry in content["entries"]]
-    return Vectors(records, content["verdicts"], content["decisions"])
+    return Vectors(records, content["verdicts"], content["decisions"], content.get("partitions", 1))
+
+
+def _value(entry: dict[str, Any]) -> bytes | None:
+    if "line" in entry:
+        return str(entry["line"]).encode()
+    return None if entry["value_base64"] is None else base64.b64decode(entry["value_base64"])
+
+
+def _headers(entry: dict[str, Any]) -> Headers:
+    if "headers" not in entry:
+        return STRUCTURED_HEADERS
+    return tuple((name, None if text is None else text.encode()) for name, text in entry["headers"])
 
 
 def _record(entry: dict[str, Any]) -> Record:
-    line = entry["line"].encode()
-    subject = subject_of(line)
+    value = _value(entry)
+    key = entry["key"] if "key" in entry else subject_of(value or b"")
     recorded_at = (parse_instant(entry["recorded_at"]) - EPOCH) // timedelta(milliseconds=1)
-    key = None if subject is None else subject.encode()
-    return Record(entry["partition"], entry["offset"], recorded_at, key, line, STRUCTURED_HEADERS)
+    raw_key = None if key is None else key.encode()
+    return Record(entry["partition"], entry["offset"], recorded_at, raw_key, value, _headers(entry))
 
 
 def wrong_verdicts(vectors: Vectors) -> list[str]:
     """What the fold says otherwise than the vectors, a line a difference."""
-    verdicts = Replay(1).take_all(vectors.records)
+    verdicts = Replay(vectors.partitions).take_all(vectors.records)
     assert len(verdicts) == len(vectors.verdicts)
     return [
         f"entry {got.entry}: {difference}"
@@ -77,9 +96,9 @@ def _unequal(got: dict[str, Any], expected: dict[str, Any], members: Iterable[st
             yield f"{name} is {got.get(name)}, not {expected.get(name)}"
 
 
-def item_at(records: Iterable[Record], subject: str, at: datetime) -> WorkItem | None:
+def item_at(records: Iterable[Record], subject: str, at: datetime, partitions: int = 1) -> WorkItem | None:
     """The work item folded from its entries with an instant up to ``at``: time travel. Instants never go back."""
-    replay, item = Replay(1), None
+    replay, item = Replay(partitions), None
     for record in records:
         if record.key != subject.encode():
             continue
@@ -96,13 +115,13 @@ def wrong_decisions(vectors: Vectors) -> list[str]:
     return [
         f"{asked['subject']} at {asked['at']}: {difference}"
         for asked in vectors.decisions
-        for difference in _decided_otherwise(vectors.records, asked)
+        for difference in _decided_otherwise(vectors, asked)
     ]
 
 
-def _decided_otherwise(records: list[Record], asked: dict[str, Any]) -> Iterator[str]:
+def _decided_otherwise(vectors: Vectors, asked: dict[str, Any]) -> Iterator[str]:
     at = parse_instant(asked["at"])
-    item = item_at(records, asked["subject"], at)
+    item = item_at(vectors.records, asked["subject"], at, vectors.partitions)
     got = [] if item is None else [decide(item, pause, at).as_dict() for pause in item.pauses.values()]
     if len(got) != len(asked["decisions"]):
         yield f"{len(got)} decisions, not {len(asked['decisions'])}"
