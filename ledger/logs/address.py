@@ -41,7 +41,7 @@ def log_address(url: str) -> Path | KafkaAddress:
 
 def _is_file(rest: str) -> bool:
     """A path, no host and no query: SQLite's ``?mode=memory`` would be a log that keeps nothing."""
-    return rest.startswith("/") and len(rest.strip("/")) > 0 and not set("?#\0") & set(rest)
+    return rest.startswith("/") and rest.strip("/") not in ("", ":memory:") and not set("?#\0") & set(rest)
 
 
 def open_log(url: str, *, create: bool = False, timeout_seconds: float = 10.0) -> Log:

@@ -15,7 +15,7 @@ from ledger.logs.kafka_client import Settings
 from ledger.logs.kafka_reader import KafkaReader
 from ledger.logs.kafka_writer import KafkaWriter
 from ledger.logs.limits import refuse_bad_drafts, refuse_bad_partition
-from ledger.logs.topic import TopicDesk, refuse_unusable
+from ledger.logs.topic import DEFAULT_MAX_MESSAGE_BYTES, TopicDesk, refuse_unusable
 
 
 class KafkaLog:
@@ -39,11 +39,18 @@ class KafkaLog:
         self._desk = TopicDesk(servers, topic, timeout_seconds=timeout_seconds, settings=settings)
         try:
             self._partitions = self.identity().partitions
-            refuse_unusable(topic, self._desk.settings())
+            found = self._desk.settings()
+            refuse_unusable(topic, found)
         except BaseException:
             self._desk.close()
             raise
-        self._writer = KafkaWriter(servers, topic, timeout_seconds=timeout_seconds, settings=settings)
+        self._writer = KafkaWriter(
+            servers,
+            topic,
+            timeout_seconds=timeout_seconds,
+            settings=settings,
+            most_bytes=int(found.get("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES)),
+        )
         self._reader = KafkaReader(servers, topic, self._partitions, timeout_seconds=timeout_seconds, settings=settings)
 
     @property

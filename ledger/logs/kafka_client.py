@@ -19,6 +19,8 @@ from ledger.errors import LedgerError, LogUnavailable, UnusableLog
 Settings = Mapping[str, Any]
 Client = TypeVar("Client")
 
+_RECONNECT_MS = 1000
+"""How long at most until a broker that was away is tried again; kafka-python's own 30 s outlast every deadline here."""
 _REACH = "See that the address and the credentials are right and that a broker runs there."
 
 
@@ -46,7 +48,7 @@ def connected(kind: Callable[..., Client], servers: str, timeout_seconds: float,
             bootstrap_servers=servers.split(","),
             bootstrap_timeout_ms=int(timeout_seconds * 1000),
             kafka_client=remembered,
-            **settings,
+            **{"reconnect_backoff_max_ms": _RECONNECT_MS, **settings},
         )
     except BaseException as error:
         for client in made:

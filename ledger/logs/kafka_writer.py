@@ -2,7 +2,11 @@
 
 kafka-python's own deadline is switched off: once a batch expires in the client its idempotence is gone, and the record
 may be on the log although its future failed. So a future stays open until the log has the record, and the publisher
-owns the deadline. What fails, fails for good (too large, not permitted); what nobody knows stays open.
+owns the deadline. What fails, fails for good; what nobody knows stays open.
+
+One error that kafka-python takes for fatal makes it fail all that it still holds, with that same error, even what is on
+its way and may be recorded. So a record too large for the topic is refused before it is sent, a refusal is believed only
+of a producer that never got a record through, and a producer that failed is replaced.
 
 Nothing in kafka-python bounds what waits to be sent, so it is bounded here: at ``MOST_PENDING_BYTES`` ``append``
 blocks, and gives up with nothing sent after ``timeout_seconds``.
@@ -31,23 +35,31 @@ _OVERHEAD_BYTES = 1024
 _FOR_EVER_MS = 2_000_000_000
 _BATCH_BYTES = 128 * 1024
 
-_NEVER_RECORDED: tuple[tuple[type[Exception], type[LedgerError], str, str], ...] = (
-    (kafka_errors.MessageSizeTooLargeError, WrongUsage, "is larger than the topic takes", "Raise max.message.bytes."),
-    (kafka_errors.RecordListTooLargeError, WrongUsage, "is larger than the topic takes", "Raise max.message.bytes."),
-    (kafka_errors.AuthorizationError, UnusableLog, "may not be written with these credentials", "Grant them WRITE."),
-    (kafka_errors.InvalidRecordError, WrongUsage, "was refused by the broker", "See the broker's log."),
-    (kafka_errors.PolicyViolationError, WrongUsage, "was refused by the broker's policy", "See the broker's log."),
-)  # fmt: skip
+_RECORD_BYTES = 256
+"""What a batch of one record takes on the wire beside key, value and headers, at most."""
+
+_NEVER_RECORDED: tuple[tuple[type[Exception], str, str], ...] = (
+    (kafka_errors.AuthorizationError, "may not be written with these credentials", "Grant them WRITE on it."),
+    (kafka_errors.InvalidRecordError, "refused a record", "See the broker's log."),
+    (kafka_errors.PolicyViolationError, "refused a record by the brokers' policy", "See the broker's log."),
+)
 
 
 class KafkaWriter:
-    """Appends drafts to ``topic``. Thread-safe. The producer is made at the first append."""
+    """Appends drafts to ``topic``, whose ``max.message.bytes`` is ``most_bytes``. Thread-safe.
 
-    def __init__(self, servers: str, topic: str, *, timeout_seconds: float, settings: Settings) -> None:
+    The producer is made at the first append.
+    """
+
+    def __init__(
+        self, servers: str, topic: str, *, timeout_seconds: float, settings: Settings, most_bytes: int
+    ) -> None:
         self._servers = servers
         self._topic = topic
         self._timeout_seconds = timeout_seconds
         self._settings = settings
+        self._most_bytes = most_bytes
+        self._got_through = False
         self._lock = threading.Lock()
         self._producer: KafkaProducer | None = None
         self._abandoned: KafkaProducer | None = None
@@ -59,6 +71,7 @@ class KafkaWriter:
         """A future for each, which resolves or fails on the producer's thread."""
         for draft in drafts:
             _refuse_inexpressible(draft)
+            self._refuse_too_large(draft)
         sizes = [draft_size(draft) + _OVERHEAD_BYTES for draft in drafts]
         with self._lock:
             producer = self._producer_now()
@@ -84,7 +97,7 @@ class KafkaWriter:
                 delivery_timeout_ms=_FOR_EVER_MS,
                 max_block_ms=int(self._timeout_seconds * 1000),
                 max_request_size=MOST_RECORD_BYTES + 64 * 1024,
-                batch_size=_BATCH_BYTES,
+                batch_size=min(_BATCH_BYTES, self._most_bytes),
                 allow_auto_create_topics=False,
                 metrics_enabled=False,
                 **self._settings,
@@ -126,7 +139,8 @@ class KafkaWriter:
             )
         except (kafka_errors.KafkaError, AssertionError, OSError) as error:
             self._give_room(size)
-            future.set_exception(self._never_recorded(error) or self._unsent(error))
+            self._abandon(producer)
+            future.set_exception(self._unsent(error))
             return future
         sent.add_callback(self._recorded, draft.partition, size, future)
         sent.add_errback(self._failed, producer, size, future)
@@ -134,28 +148,37 @@ class KafkaWriter:
 
     def _recorded(self, partition: int, size: int, future: Future[Receipt], found: Any) -> None:
         self._give_room(size)
+        self._got_through = True
         # A batch that the broker knows for a repetition, and no longer where it lies, has no offset to tell.
         if found.offset >= 0:
             future.set_result(Receipt(partition, found.offset, found.timestamp))
 
     def _failed(self, producer: KafkaProducer, size: int, future: Future[Receipt], error: Exception) -> None:
         self._give_room(size)
-        never = self._never_recorded(error)
+        self._abandon(producer)  # it may never send again
+        never = None if self._got_through else self._never_recorded(error)
         if never is not None:
             future.set_exception(never)
-        else:
-            self._abandon(producer)  # it may never send again; and whether this was recorded nobody knows
 
     def _abandon(self, producer: KafkaProducer) -> None:
         """Let the next append have a new producer. Runs on the old one's thread, so it is closed later."""
         if self._producer is producer:
             self._producer, self._abandoned = None, producer
+            self._got_through = False
 
     def _never_recorded(self, error: Exception) -> LedgerError | None:
-        for kind, meaning, problem, advice in _NEVER_RECORDED:
+        for kind, problem, advice in _NEVER_RECORDED:
             if isinstance(error, kind):
-                return meaning(f"A record for the topic {self._topic!r} {problem}.", advice)
+                return UnusableLog(f"The topic {self._topic!r} {problem}.", advice)
         return None
+
+    def _refuse_too_large(self, draft: Draft) -> None:
+        size = draft_size(draft) + _RECORD_BYTES + 16 * len(draft.headers)
+        if size > self._most_bytes:
+            raise WrongUsage(
+                f"A record of {size} bytes is larger than the topic {self._topic!r} takes ({self._most_bytes}).",
+                "Raise its max.message.bytes.",
+            )
 
     def _unsent(self, error: Exception) -> LedgerError:
         return LogUnavailable(

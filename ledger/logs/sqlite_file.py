@@ -178,11 +178,12 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise _ledger_error(error, path) from error
+        raise ledger_error(error, f"The log {path}") from error
 
 
-def _ledger_error(error: sqlite3.Error, path: Path) -> LedgerError:
+def ledger_error(error: sqlite3.Error, what: str) -> LedgerError:
+    """SQLite's error in the ledger's words; ``what`` failed, such as ``The log FILE``."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     unknown = (LogUnavailable, f"failed ({error})", "See that the file and its disk are sound.")
     kind, problem, advice = _MEANINGS.get(code, unknown)
-    return kind(f"The log {path} {problem}.", advice)
+    return kind(f"{what} {problem}.", advice)

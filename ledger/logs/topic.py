@@ -35,6 +35,9 @@ LEDGER_SETTINGS: Mapping[str, str] = {
 DURABLE_SETTINGS: Mapping[str, str] = {"flush.messages": "1", "min.insync.replicas": "2"}
 DURABLE_REPLICAS = 3
 
+DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
+"""What Kafka takes where nobody said otherwise: assumed where the credentials may not see the topic's settings."""
+
 _TRY_AGAIN_SECONDS = 0.1
 
 
