@@ -4,9 +4,9 @@ kafka-python's own deadline is switched off: once a batch expires in the client 
 may be on the log although its future failed. So a future stays open until the log has the record, and the publisher
 owns the deadline. What fails, fails for good; what nobody knows stays open.
 
-One error that kafka-python takes for fatal makes it fail all that it still holds, with that same error, even what is on
-its way and may be recorded. So a record too large for the topic is refused before it is sent, a refusal is believed only
-of a producer that never got a record through, and a producer that failed is replaced.
+One error that kafka-python takes for fatal makes it fail all that it still holds, with that same error, even what is
+on its way and may be recorded. So a record too large for the topic is refused before it is sent, a refusal is believed
+only of a producer that never got a record through, and a producer that failed is replaced.
 
 Nothing in kafka-python bounds what waits to be sent, so it is bounded here: at ``MOST_PENDING_BYTES`` ``append``
 blocks, and gives up with nothing sent after ``timeout_seconds``.
