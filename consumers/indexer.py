@@ -47,7 +47,8 @@ class Indexer:
         if known.topic != identity.topic:
             what = f"This index was made from the log {known.topic!r}, and this is {identity.topic!r}."
         elif known.topic_id != identity.topic_id:
-            what = f"The log {known.topic!r} was deleted and made again (its id was {known.topic_id}, now {identity.topic_id})."
+            ids = f"its id was {known.topic_id}, and is {identity.topic_id} now"
+            what = f"The log {known.topic!r} was deleted and made again: {ids}."
         else:
             what = f"The log {known.topic!r} had {known.partitions} partitions, and has {identity.partitions} now."
         raise LogChanged(what, _REBUILD)

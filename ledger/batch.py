@@ -49,8 +49,11 @@ class Batch(NamedTuple):
 class Projection(Protocol):
     """What is known now, kept in tables beside the entries, written in the same transaction as they are."""
 
-    tables: tuple[str, ...]
-    create_statements: tuple[str, ...]
+    @property
+    def tables(self) -> tuple[str, ...]: ...
+
+    @property
+    def create_statements(self) -> tuple[str, ...]: ...
 
     def rows(self, batch: Batch) -> list[Rows]:
         """The statements that bring the projection up to a batch. They must not depend on how batches were cut."""

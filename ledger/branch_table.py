@@ -29,7 +29,7 @@ ANY = "any"
 
 
 class Row(NamedTuple):
-    """One rule. The five columns hold values separated by commas, or ``any``; ``source`` says where the rule is from."""
+    """One rule. The five columns hold values separated by commas, or ``any``; ``source`` says where it is from."""
 
     rule: str
     ownership: str
@@ -67,7 +67,7 @@ def matching_row(rows: tuple[Row, ...], cell: Cell) -> Row:
 
 
 def table_digest(rows: tuple[Row, ...]) -> str:
-    """``sha256:`` + the hex SHA-256 of the RFC 8785 form of the rows, so that a decision names the table it came from."""
+    """``sha256:`` + the hex SHA-256 of the RFC 8785 form of the rows, so that a decision names its table."""
     return "sha256:" + hashlib.sha256(rfc8785.dumps([list(row) for row in rows])).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What an accepted event changes (protocol, sections 4, 5 and 7): for each type one function from scene to work item."""
+"""What an accepted event changes (protocol, sections 4, 5 and 7): for each type a function from scene to work item."""
 
 from __future__ import annotations
 

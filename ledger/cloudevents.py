@@ -52,7 +52,8 @@ def _is_binary(headers: Headers, content_type: str | None) -> bool:
     return any(name.startswith(_PREFIX) for name, _ in headers)
 
 
-def _structured(value: bytes | None) -> Mapping[str, Any]:
+def structured_content(value: bytes | None) -> Mapping[str, Any]:
+    """The CloudEvent of a value in structured mode. Raises ``ValueError`` where it is no JSON object."""
     content = read_json(value or b"")
     if not isinstance(content, dict):
         raise ValueError("a JSON value, but no object")
@@ -60,10 +61,12 @@ def _structured(value: bytes | None) -> Mapping[str, Any]:
 
 
 def _attributes(headers: Headers) -> dict[str, Any]:
-    """The attributes of binary mode. One that is no UTF-8 stays bytes, which no rule takes for a string."""
+    """The attributes of binary mode; their names are ASCII. A value that is no UTF-8 stays bytes, which no rule takes
+    for a string.
+    """
     content: dict[str, Any] = {}
     for name, value in headers:
-        if name.startswith(_PREFIX) and value is not None:
+        if name.startswith(_PREFIX) and name.isascii() and value is not None:
             try:
                 content[name[len(_PREFIX) :]] = value.decode()
             except UnicodeDecodeError:
@@ -87,19 +90,19 @@ def _binary(record: Record) -> Mapping[str, Any]:
 def content_of(record: Record) -> Mapping[str, Any]:
     """The CloudEvent of a record as one JSON object, whichever the mode. Raises ``ValueError``."""
     if not record.headers or record.headers == STRUCTURED_HEADERS:
-        return _structured(record.value)
+        return structured_content(record.value)
     content_type = _content_type(record.headers)
     if _is_binary(record.headers, content_type):
         return _binary(record)
     if content_type not in (None, STRUCTURED):
         raise ValueError(f"of content type {content_type}, not {STRUCTURED}")
-    return _structured(record.value)
+    return structured_content(record.value)
 
 
 def subject_of(value: bytes) -> str | None:
     """The work item that a line in structured mode names, to find its key and partition; null where it names none."""
     try:
-        subject = _structured(value).get("subject")
+        subject = structured_content(value).get("subject")
     except ValueError:
         return None
     return subject if isinstance(subject, str) and subject else None

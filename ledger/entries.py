@@ -1,14 +1,14 @@
 """An entry of a work item, as the index keeps it: the record byte for byte, its instant and its verdict.
 
-These are the domain events of the aggregate (:mod:`ledger.index`). The mapper writes and reads them itself, from a closed
-pair of topics: no name that is stored or came off the wire is ever resolved to code.
+These are the domain events of the aggregate (:mod:`ledger.index`). The mapper writes and reads them itself, from a
+closed pair of topics: no name that is stored or came off the wire is ever resolved to code.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
@@ -20,7 +20,7 @@ from ledger.fold import First
 from ledger.packet import WorkItem
 from ledger.record import Record, read_record_bytes, record_bytes
 from ledger.refusals import scene_of
-from ledger.times import EPOCH, from_milliseconds, parse_instant
+from ledger.times import from_milliseconds, parse_instant, to_milliseconds
 from ledger.verdict import Outcome, Verdict
 
 ENTRY_TOPIC = "entry"
@@ -29,7 +29,6 @@ SNAPSHOT_TOPIC = "snapshot"
 _HEAD = struct.Struct(">BqI")  # outcome, instant in milliseconds, partition
 _OUTCOMES: tuple[Outcome, ...] = ("accepted", "refused", "duplicate")
 _NUMBERS = {outcome: number for number, outcome in enumerate(_OUTCOMES)}
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Entry(NamedTuple):
@@ -93,8 +92,7 @@ def entry_of(item: WorkItem, record: Record, verdict: Verdict) -> Entry:
 
 def stored_entry(entry: Entry) -> StoredEvent:
     """The bytes of an entry: outcome, instant and partition, then the record's bytes, then the ruling."""
-    milliseconds = (entry.instant - EPOCH) // _MILLISECOND
-    head = _HEAD.pack(_NUMBERS[entry.outcome], milliseconds, entry.record.partition)
+    head = _HEAD.pack(_NUMBERS[entry.outcome], to_milliseconds(entry.instant), entry.record.partition)
     state = head + record_bytes(entry.record) + entry.ruling
     return StoredEvent(entry.originator_id, entry.originator_version, ENTRY_TOPIC, state)
 

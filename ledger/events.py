@@ -73,7 +73,7 @@ SideEffect = Literal["not_happened", "happened", "indeterminate"]
 class Data(BaseModel):
     """What every event's data has in common: frozen, unknown members ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class InExecution(Data):

@@ -1,4 +1,4 @@
-"""The fold: a pure, total, deterministic function that gives every record of a partition a verdict (protocol, section 7).
+"""The fold: a pure, total, deterministic function that gives every record a verdict (protocol, section 7).
 
 1. Line 1, malformed, is :mod:`ledger.cloudevents`; lines 2 and 3, duplicates, are here; line 4 is
    :mod:`ledger.refusals`; what line 5, accepted, changes is :mod:`ledger.changes`.
@@ -52,9 +52,18 @@ def _verdict(record: Record, event: LedgerEvent, outcome: Outcome, code: str, de
 
 def malformed(record: Record, reading: Reading) -> Verdict:
     """The verdict of a record that is no event of this ledger. It changes nothing."""
-    names = (reading.attribute(name) for name in ("subject", "id", "source", "type"))
-    code = reading.fault or "bad-data"
-    return Verdict(record.partition, record.offset, record.recorded_at, *names, "malformed", code, reading.detail)
+    return Verdict(
+        record.partition,
+        record.offset,
+        record.recorded_at,
+        reading.attribute("subject"),
+        reading.attribute("id"),
+        reading.attribute("source"),
+        reading.attribute("type"),
+        "malformed",
+        reading.fault or "bad-data",
+        reading.detail,
+    )
 
 
 def _with_permission(scene: Scene, verdict: Verdict) -> Verdict:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from eventsourcing.application import AggregateNotFoundError
-from eventsourcing.persistence import Tracking
+from eventsourcing.persistence import InfrastructureFactory, Tracking
 from eventsourcing.projection import EventSourcedProjection
 from eventsourcing.utils import Environment
 
@@ -60,15 +60,15 @@ class Index(EventSourcedProjection[str]):
         for projection in projections:
             self.recorder.run(projection.create_statements)
 
-    def construct_env(self, name: str, env: Any = None) -> Environment:
+    def construct_env(self, name: str, env: Any = None) -> Environment:  # noqa: ARG002
         """Our own settings only: the process's environment must not choose classes for us."""
         return Environment(
             name,
             {"SQLITE_DBNAME": str(self._path), "ORIGINATOR_ID_TYPE": "text", "IS_SNAPSHOTTING_ENABLED": "y"},
         )
 
-    def construct_factory(self, env: Environment) -> Factory:
-        return Factory(env)
+    def construct_factory(self, env: Environment) -> InfrastructureFactory:
+        return cast(InfrastructureFactory, Factory(env))
 
     def construct_mapper(self) -> EntryMapper:
         return EntryMapper(transcoder=self.construct_transcoder())
@@ -82,9 +82,13 @@ class Index(EventSourcedProjection[str]):
         if version == 0:
             return None
         try:
-            return self.repository.get(subject, version=version, projector_func=project)
+            return self._rebuilt(subject, version)
         except AggregateNotFoundError:
             return None
+
+    def _rebuilt(self, subject: str, version: int | None = None) -> WorkItem:
+        projector = cast(Any, project)  # the library's type variables leave no room for a frozen state without bases
+        return cast(WorkItem, self.repository.get(subject, version=version, projector_func=projector))
 
     def entries(self, subject: str, *, gt: int | None = None, lte: int | None = None) -> Iterable[Entry]:
         """The entries of a work item with a version in (gt, lte], oldest first; none that is malformed."""
@@ -135,7 +139,7 @@ class Index(EventSourcedProjection[str]):
         """The states of those work items that have any."""
         cached = {subject: item for subject in subjects if (item := self._cache.get(subject)) is not None}
         others = self.recorder.versions(subject for subject in subjects if subject not in cached)
-        return cached | {name: self.repository.get(name, projector_func=project) for name in others}
+        return cached | {name: self._rebuilt(name) for name in others}
 
     def _load_firsts(self, names: set[Name]) -> dict[Name, First]:
         found = self.recorder.first_versions(names)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, NoReturn
 
 import orjson
@@ -66,14 +67,30 @@ def read_json(text: bytes) -> Any:
         return _read_exactly(text)  # a number beyond a double's range is JSON all the same
 
 
+def _parts(a: Any, b: Any) -> list[tuple[Any, Any]] | None:
+    """The pairs that must be the same for two arrays or objects to be; null where they can't be."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return [(a[name], b[name]) for name in a] if a.keys() == b.keys() else None
+    if isinstance(a, list) and isinstance(b, list):
+        return list(zip(a, b, strict=True)) if len(a) == len(b) else None
+    return None
+
+
 def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
-    if isinstance(a, list):
-        return isinstance(b, list) and len(a) == len(b) and all(map(_same, a, b))
-    if isinstance(a, bool) or isinstance(b, bool):
-        return a is b
-    return bool(a == b)
+    """Equal as JSON: ``true`` is no number, ``1`` is ``1.0``. Without recursion: any caller's stack will do."""
+    pairs = [(a, b)]
+    while pairs:
+        a, b = pairs.pop()
+        if isinstance(a, (dict, list)) or isinstance(b, (dict, list)):
+            if (parts := _parts(a, b)) is None:
+                return False
+            pairs += parts
+        elif isinstance(a, bool) or isinstance(b, bool):
+            if a is not b:
+                return False
+        elif a != b:
+            return False
+    return True
 
 
 def same_data(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
@@ -89,4 +106,12 @@ def write_json(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
     except TypeError:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(member) for name, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(member) for member in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

@@ -9,8 +9,8 @@ The rules that every backend keeps:
    (a power cut for the SQLite file; for Kafka what the topic's settings say). A future is never given up: it resolves
    when the log has the record, fails when the record can never be recorded, and stays open in between.
 2. Records appended by one caller to one partition keep their order.
-3. ``read`` gives records in the order of offsets, byte for byte, never one that isn't committed, and says where to go on.
-   Offsets may have gaps.
+3. ``read`` gives records in the order of offsets, byte for byte, never one that isn't committed, and says where to go
+   on. Offsets may have gaps.
 4. A log never pretends to be another: ``identity`` is asked anew from the log each time.
 """
 

@@ -37,7 +37,7 @@ class Frozen(BaseModel):
 
 
 class Execution(Frozen):
-    """One run on the work item. ``owner_set`` is the entry that set the owner first, ``owner_changed`` the last real change."""
+    """One run on the work item. ``owner_set`` is the entry that set its owner; ``owner_changed`` the last change."""
 
     owner: str | None = None
     owner_set: int | None = None

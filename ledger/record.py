@@ -7,6 +7,7 @@ Nothing here looks inside a record; reading it as a CloudEvent is :mod:`ledger.c
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -41,15 +42,11 @@ def _framed(data: bytes | None) -> bytes:
 
 def record_bytes(record: Record) -> bytes:
     """The record as bytes (protocol, section 9): everything but the partition, nothing re-serialised."""
-    parts = [
-        _POSITION.pack(record.offset, record.recorded_at),
-        _framed(record.key),
-        _framed(record.value),
-        headers_bytes(record.headers),
-    ]
-    return b"".join(parts)
+    position = _POSITION.pack(record.offset, record.recorded_at)
+    return position + _framed(record.key) + _framed(record.value) + headers_bytes(record.headers)
 
 
+@lru_cache(maxsize=256)  # in structured mode all headers are alike
 def headers_bytes(headers: Headers) -> bytes:
     """The headers as in :func:`record_bytes`: their count (uint32), then each one's name and value.
 
@@ -68,6 +65,12 @@ def _unframed(data: bytes, at: int) -> tuple[bytes | None, int]:
     if length == _NULL:
         return None, at
     return data[at : at + length], at + length
+
+
+@lru_cache(maxsize=256)
+def headers_from(data: bytes) -> Headers:
+    """The inverse of :func:`headers_bytes`."""
+    return read_headers_bytes(data)[0]
 
 
 def read_headers_bytes(data: bytes, at: int = 0) -> tuple[Headers, int]:

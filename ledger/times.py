@@ -1,7 +1,7 @@
 """Instants and durations as the protocol writes them: RFC 3339 in, RFC 3339 UTC out; ISO 8601 durations.
 
-An instant is an aware ``datetime`` in UTC, a duration a ``timedelta``; both have microseconds. Finer digits are cut, so a
-deadline is never later than what was written. What lies outside the years 1 to 9999 is moved to their edge. A leap
+An instant is an aware ``datetime`` in UTC, a duration a ``timedelta``; both have microseconds. Finer digits are cut, so
+a deadline is never later than what was written. What lies outside the years 1 to 9999 is moved to their edge. A leap
 second (``:60``) is refused: no clock here can tell it from the second after.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import lru_cache
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -17,14 +16,14 @@ LATEST = datetime.max.replace(tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _INSTANT = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d+))?(?:([Zz])|([+-])(\d{2}):(\d{2}))", re.ASCII
+    r"(\d{4}-\d{2}-\d{2})[Tt]((?:[01]\d|2[0-3]):\d{2}:\d{2})(?:\.(\d+))?(?:([Zz])|([+-])(\d{2}):(\d{2}))", re.ASCII
 )
 _NUMBER = r"(\d+(?:[.,]\d+)?)"
 _DURATION = re.compile(
     rf"P(?=.)(?:{_NUMBER}W)?(?:{_NUMBER}D)?(?:T(?=.)(?:{_NUMBER}H)?(?:{_NUMBER}M)?(?:{_NUMBER}S)?)?", re.ASCII
 )
 _SECONDS = (604_800, 86_400, 3_600, 60, 1)
-_MICROSECOND = timedelta(microseconds=1)
+_MOST_DIGITS = 30
 
 
 def parse_instant(text: str) -> datetime:
@@ -66,6 +65,12 @@ def from_milliseconds(milliseconds: int) -> datetime:
         return LATEST if milliseconds > 0 else EARLIEST
 
 
+@lru_cache(maxsize=1_024)
+def to_milliseconds(instant: datetime) -> int:
+    """The inverse of :func:`from_milliseconds`; finer digits are cut."""
+    return (instant - EPOCH) // timedelta(milliseconds=1)
+
+
 @lru_cache(maxsize=1_024)  # few distinct durations are ever used
 def parse_duration(text: str) -> timedelta:
     """A positive ISO 8601 duration of weeks, days, hours, minutes and seconds. Raises ``ValueError``.
@@ -75,16 +80,26 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError("not a duration of weeks, days, hours, minutes and seconds, such as PT15M")
-    parts = [(number, unit) for number, unit in zip(match.groups(), _SECONDS, strict=True) if number]
-    if any("." in number or "," in number for number, _ in parts[:-1]):
+    parts = [(number.replace(",", "."), unit) for number, unit in zip(match.groups(), _SECONDS, strict=True) if number]
+    if any("." in number for number, _ in parts[:-1]):
         raise ValueError("not an ISO 8601 duration: only the last part may have a fraction")
-    seconds = sum(Decimal(number.replace(",", ".")) * unit for number, unit in parts)
-    if seconds <= 0:
+    if not any(digit in "123456789" for number, _ in parts for digit in number):
         raise ValueError("a duration must be positive")
     try:
-        return timedelta(microseconds=int(seconds * 1_000_000))
+        return timedelta(microseconds=sum(_microseconds(number, unit) for number, unit in parts))
     except OverflowError:
         return timedelta.max
+
+
+def _microseconds(number: str, seconds: int) -> int:
+    """So many units of so many seconds each. Integers only: finer digits are cut, and no length of text is too long."""
+    whole, _, fraction = number.partition(".")
+    whole = whole.lstrip("0")
+    if len(whole) > _MOST_DIGITS:
+        raise OverflowError
+    fraction = fraction[:_MOST_DIGITS]
+    unit = seconds * 1_000_000
+    return int(whole or "0") * unit + int(fraction or "0") * unit // 10 ** len(fraction)
 
 
 def format_duration(duration: timedelta) -> str:

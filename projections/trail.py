@@ -81,29 +81,28 @@ def _shown(value: Any) -> Any:
 def trail(index: Index, partitions: int, subject: str, *, at: datetime | None = None) -> list[Line]:
     """Every entry that names a work item, malformed ones too, oldest first.
 
-    Entries of one partition keep their order. With ``at`` only those that had happened by then; a malformed entry, which
-    has no instant of its own, counts from the later of its record's time and the instant of the entry before it.
+    Entries of one partition keep their order. With ``at`` only those that had happened by then; a malformed entry,
+    which has no instant of its own, counts from the later of its record's time and the instant of the entry before it.
     """
     version = None if at is None else index.version_at(subject, at)
     entries = index.entries(subject, lte=version) if version != 0 else ()
-    merged = sorted(_timed(entries, _malformed(index, partitions, subject)), key=lambda one: one[0])
-    return [line for (moment, *_), line in merged if at is None or moment <= at]
+    lines = [Line(entry.record, entry.verdict()) for entry in entries] + _malformed(index, partitions, subject)
+    lines.sort(key=lambda line: (line.record.partition, line.record.offset))
+    return [line for _, line in sorted(_timed(lines, at), key=lambda timed: timed[0])]
 
 
-_Timed = tuple[tuple[datetime, int, int], Line]
-
-
-def _timed(entries: Iterable[Entry], strays: list[Line]) -> Iterator[_Timed]:
-    """Lines with what they are sorted by: the latest time seen so far on their partition, partition, offset."""
-    lines = [Line(entry.record, entry.verdict()) for entry in entries] + strays
+def _timed(lines: Iterable[Line], at: datetime | None) -> Iterator[tuple[tuple[datetime, int, int], Line]]:
+    """The lines that had happened, with what they are sorted by: the latest time so far on their partition, and place."""
     latest: dict[int, datetime] = {}
-    for line in sorted(lines, key=lambda one: (one.record.partition, one.record.offset)):
-        recorded = from_milliseconds(line.record.recorded_at)
-        partition = line.record.partition
-        moment = max(recorded, latest.get(partition, recorded))
+    instant: dict[int, datetime] = {}
+    for line in lines:
+        partition, recorded = line.record.partition, from_milliseconds(line.record.recorded_at)
+        latest[partition] = max(recorded, latest.get(partition, recorded))
+        happened = max(recorded, instant.get(partition, recorded))
         if line.verdict.verdict != "malformed":
-            latest[partition] = moment
-        yield (moment, partition, line.record.offset), line
+            instant[partition] = happened
+        if at is None or happened <= at:
+            yield (latest[partition], partition, line.record.offset), line
 
 
 def _malformed(index: Index, partitions: int, subject: str) -> list[Line]:

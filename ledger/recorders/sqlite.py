@@ -1,8 +1,8 @@
 """The index's recorder on SQLite, in the eventsourcing library's terms.
 
 Beside the library's tables: where each partition's fold stands, which log that was, and the first entry of every
-(subject, source, id). One batch is one transaction, and its first statement moves the position only from where the batch
-started: whoever lost that race writes nothing.
+(subject, source, id). One batch is one transaction, and its first statement moves the position only from where the
+batch started: whoever lost that race writes nothing.
 
 ``synchronous=NORMAL``: a power cut can take the newest batches of an index, which is read again from the log; it can't
 tear one. The log itself (:mod:`ledger.logs.sqlite`) syncs every append.
@@ -11,14 +11,16 @@ tear one. The log itself (:mod:`ledger.logs.sqlite`) syncs every append.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from eventsourcing import sqlite
-from eventsourcing.persistence import StoredEvent, Tracking
+from eventsourcing.persistence import IntegrityError, PersistenceError, ProgrammingError, StoredEvent, Tracking
 from eventsourcing.utils import Environment
 
 from ledger.errors import Fenced, UnusableLog
+from ledger.logs.sqlite_file import ledger_error
 
 INDEX_FORMAT = 1
 _LOCK_TIMEOUT_SECONDS = 30
@@ -74,6 +76,36 @@ class Pool(sqlite.SQLiteConnectionPool):
         if cursor.fetchone()[0] != 1:
             raise UnusableLog(f"The index {self.db_name} can't be synced as it must.", "Put it on a local disk.")
         return connection
+
+
+class Datastore(sqlite.SQLiteDatastore):
+    """The library's, whose troubles with the file or the disk are told in the ledger's own errors."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, lock_timeout=_LOCK_TIMEOUT_SECONDS, originator_id_type="text")
+        self.pool.close()
+        self.pool = Pool(db_name=path, lock_timeout=_LOCK_TIMEOUT_SECONDS)
+
+    @contextmanager
+    def transaction(self, *, commit: bool) -> Iterator[sqlite.SQLiteCursor]:
+        with _explained(self.pool.db_name), super().transaction(commit=commit) as cursor:
+            yield cursor
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Errors of the file and its disk become the ledger's; conflicts and bugs stay the library's."""
+    try:
+        yield
+    except (IntegrityError, ProgrammingError):
+        raise
+    except PersistenceError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, sqlite3.Error):
+            cause = cause.__cause__
+        if cause is None or getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
+            raise
+        raise ledger_error(cause, f"The index {path}") from error
 
 
 class Recorder(sqlite.SQLiteProcessRecorder):
@@ -174,12 +206,5 @@ class Factory(sqlite.SQLiteFactory):
 
     def __init__(self, env: Environment) -> None:
         super().__init__(env)
-        self.datastore.pool.close()
-        self.datastore.pool = Pool(db_name=str(env.get(self.SQLITE_DBNAME)), lock_timeout=_LOCK_TIMEOUT_SECONDS)
-
-
-def sqlite_error(error: BaseException | None) -> sqlite3.Error | None:
-    """The SQLite error that a library's error was raised from; null where there is none."""
-    while error is not None and not isinstance(error, sqlite3.Error):
-        error = error.__cause__
-    return error
+        self.datastore.close()
+        self.datastore = Datastore(str(env.get(self.SQLITE_DBNAME)))

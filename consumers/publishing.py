@@ -1,0 +1,72 @@
+"""A publisher on a ledger named by its addresses: log, index and outbox put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+from consumers.indexer import Indexer
+from consumers.settings import Settings
+from ledger.errors import LogUnavailable
+from ledger.log import Draft, Log, Receipt
+from ledger.outbox import Outbox
+from ledger.publisher import Publisher
+from ledger.verdict import Verdict
+from projections.trail import verdict_at
+
+
+class IndexCourt:
+    """Records on the log, then folds up to what was recorded: any process may index."""
+
+    def __init__(self, log: Log, indexer: Indexer) -> None:
+        self.partitions = indexer.identity.partitions
+        self._log = log
+        self._indexer = indexer
+
+    def record(self, drafts: Sequence[Draft]) -> Sequence[Future[Receipt]]:
+        return self._log.append(drafts)
+
+    def judge(self, receipts: Sequence[Receipt]) -> Sequence[Verdict]:
+        ends: dict[int, int] = {}
+        for receipt in receipts:
+            ends[receipt.partition] = max(receipt.offset + 1, ends.get(receipt.partition, 0))
+        found = {}
+        for partition, end in ends.items():
+            while self._indexer.position(partition).next_offset < end:
+                for verdict in self._indexer.step(partition, wait_seconds=1.0):
+                    found[verdict.partition, verdict.offset] = verdict
+        return [found.get((one.partition, one.offset)) or self._indexed(one) for one in receipts]
+
+    def _indexed(self, receipt: Receipt) -> Verdict:
+        """The verdict of an entry that another indexer folded."""
+        verdict = verdict_at(self._indexer.index, self.partitions, receipt.partition, receipt.offset)
+        if verdict is None:
+            raise LogUnavailable(f"Entry {receipt.partition}:{receipt.offset} is not indexed yet.", "Try again.")
+        return verdict
+
+    def close(self) -> None:
+        self._indexer.index.close()
+        self._log.close()
+
+
+def open_publisher(
+    log_url: str | None = None,
+    *,
+    index_url: str | None = None,
+    outbox: str | Path | None = None,
+    deadline_seconds: float = 30.0,
+) -> Publisher:
+    """A publisher for ``PAUSELEDGER_LOG`` (or ``log_url``), which makes the embedded log where there is none.
+
+    ``outbox`` is the file that keeps facts whose fate is unknown: unless given, ``pauseledger.outbox`` in this folder.
+    Raises ``WrongUsage`` for an address that can't be meant; a log that can't be reached is waited for.
+    """
+    settings = Settings.read(log_url, index_url)
+    path = Path("pauseledger.outbox") if outbox is None else Path(outbox)
+
+    def open_court() -> IndexCourt:
+        ledger = settings.open(create=True)
+        return IndexCourt(ledger.log, ledger.indexer)
+
+    return Publisher(open_court, outbox=Outbox(path, settings.log_url), deadline_seconds=deadline_seconds)

@@ -1,0 +1,322 @@
+"""The publisher: the Python door to the ledger. It owns the deadline; the log's client never gives up by itself.
+
+1. Each event is answered within its deadline: with its verdict, or with ``Unknown``.
+2. A fact that is answered ``Unknown`` lies in the outbox before it is; it is sent again, under the same id, until the
+   log has it, by a later process too. A request is sent only while its caller waits: an old request is no new wish.
+   (One that was handed to the log's client before its deadline may still be recorded later; the fold judges it.)
+3. Memory is bounded: when the queue is full, ``submit`` waits, at most until the event's deadline.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+from ledger.errors import LedgerError, LogUnavailable, WrongUsage
+from ledger.log import Draft, Receipt
+from ledger.outbox import Outbox
+from ledger.sending import Answer, Publishable, Sending, draft_for, line_of
+from ledger.verdict import Verdict
+
+T = TypeVar("T")
+
+BATCH_EVENTS = 1_000
+QUEUED_EVENTS = 5_000
+_LOOK_AGAIN_SECONDS = 0.1
+_LONGEST_BACKOFF_SECONDS = 2.0
+_RESEND_SECONDS = 1.0
+
+
+class Court(Protocol):
+    """A log, and the way from a receipt to a verdict. Used by one thread."""
+
+    partitions: int
+
+    def record(self, drafts: Sequence[Draft]) -> Sequence[Future[Receipt]]:
+        """Put drafts on the log; see ``Log.append``."""
+        ...
+
+    def judge(self, receipts: Sequence[Receipt]) -> Sequence[Verdict]:
+        """The verdicts of recorded entries, in order. Raises ``LogUnavailable`` when they can't be had now."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Publisher:
+    """Publishes events and answers with their verdicts. Thread-safe; a context manager.
+
+    ``open_court`` opens the log when the first thread needs it, again and again while it is unavailable. Any other
+    ``LedgerError`` of it ends the publisher: every call raises it.
+    """
+
+    def __init__(
+        self,
+        open_court: Callable[[], Court],
+        *,
+        outbox: Outbox | None = None,
+        deadline_seconds: float = 30.0,
+        queued_events: int = QUEUED_EVENTS,
+    ) -> None:
+        self.deadline_seconds = deadline_seconds
+        self._open_court = open_court
+        self._outbox = outbox
+        self._queue: queue.Queue[Sending | None] = queue.Queue(queued_events)
+        self._fatal: LedgerError | None = None
+        self._answering = threading.Lock()
+        self._expiry = _Expiry(self._expired, most=4 * queued_events)
+        self._closing = threading.Event()
+        self._abandoned = threading.Event()
+        self._worker = threading.Thread(target=self._work, name="pauseledger-publisher", daemon=True)
+        self._worker.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def publish(self, event: Publishable, *, deadline_seconds: float | None = None) -> Answer:
+        """Publish one event and wait for its answer, at most until its deadline.
+
+        Raises ``WrongUsage`` for what is no event at all, and whatever made the log unusable.
+        """
+        return self.submit(event, deadline_seconds=deadline_seconds).result()
+
+    def submit(self, event: Publishable, *, deadline_seconds: float | None = None) -> Future[Answer]:
+        """Publish one event; the future of its answer, there by the deadline. Waits while the queue is full."""
+        if self._fatal is not None:
+            raise self._fatal
+        if self._closing.is_set():
+            raise WrongUsage("The publisher is closed.", "Open another.")
+        seconds = self.deadline_seconds if deadline_seconds is None else deadline_seconds
+        sending = Sending(line_of(event), time.monotonic() + seconds)
+        self._expiry.add(sending)
+        while not sending.answer.done():
+            with suppress(queue.Full):
+                self._queue.put(sending, timeout=max(0.0, min(seconds, _LOOK_AGAIN_SECONDS)))
+                break
+        return sending.answer
+
+    @property
+    def waiting(self) -> int:
+        """How many facts lie in the outbox for this log."""
+        return 0 if self._outbox is None else len(self._outbox)
+
+    def close(self) -> None:
+        """Answer all that was submitted, at the latest by its deadline, and stop. Nothing in the outbox is lost."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        with suppress(queue.Full):
+            self._queue.put_nowait(None)
+        self._expiry.wait_until_answered()
+        self._abandoned.set()
+        self._worker.join(timeout=5.0)
+        self._expiry.close()
+        if self._outbox is not None and not self._worker.is_alive():
+            self._outbox.close()
+
+    # -- answers ------------------------------------------------------------------------------------
+
+    def _answer(self, sending: Sending, answer: Answer | LedgerError) -> bool:
+        """Answer an event, unless it was answered before."""
+        with self._answering:
+            if sending.answer.done():
+                return False
+            if isinstance(answer, LedgerError):
+                sending.answer.set_exception(answer)
+            else:
+                sending.answer.set_result(answer)
+            return True
+
+    def _expired(self, sendings: Sequence[Sending]) -> None:
+        """The deadline of events has passed: facts go to the outbox first, then all are answered."""
+        facts = [one for one in sendings if not one.is_request and one.entry is None]
+        if self._outbox is not None and facts:
+            try:
+                numbers = self._outbox.put([(one.subject, one.value, one.headers) for one in facts])
+            except LedgerError as error:
+                for one in facts:
+                    self._answer(one, error)
+            else:
+                for one, number in zip(facts, numbers, strict=True):
+                    one.kept_as = number
+        late = [one for one in sendings if not self._answer(one, one.unknown())]
+        self._settle(late)
+
+    def _settle(self, sendings: Sequence[Sending]) -> None:
+        """The log has these events: the outbox need not keep them any longer."""
+        numbers = [one.kept_as for one in sendings if one.kept_as is not None and one.entry is not None]
+        if self._outbox is not None and numbers:
+            self._outbox.remove(numbers)
+
+    # -- the worker's thread ------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        court: Court | None = None
+        try:
+            court = self._patiently(self._open_court)
+            while court is not None and not self._abandoned.is_set():
+                if not self._step(court):
+                    break
+        except LedgerError as error:
+            self._end(error)
+        except Exception as error:  # a bug of ours must not leave callers waiting
+            self._end(LedgerError(f"The publisher failed: {error!r}."))
+        finally:
+            if court is not None:
+                court.close()
+
+    def _end(self, error: LedgerError) -> None:
+        self._fatal = error
+        for sending in self._expiry.unanswered():
+            self._answer(sending, error)
+
+    def _step(self, court: Court) -> bool:
+        """Send the next batch, or what the outbox holds while there is none; whether to go on."""
+        try:
+            first = self._queue.get(timeout=_RESEND_SECONDS)
+        except queue.Empty:
+            self._resend(court)
+            return not self._closing.is_set()
+        batch = [first]
+        while len(batch) < BATCH_EVENTS:
+            try:
+                batch.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        self._send(court, [one for one in batch if one is not None and not one.answer.done()])
+        if self._queue.empty():
+            self._resend(court)
+        return not (self._closing.is_set() and self._queue.empty())
+
+    def _send(self, court: Court, batch: Sequence[Sending]) -> None:
+        """Record a batch and judge it. What is answered on the way, at its deadline, is not sent once more."""
+
+        def record() -> list[tuple[Sending, Future[Receipt]]]:
+            wanted = [one for one in batch if not one.answer.done()]
+            return list(zip(wanted, court.record([one.draft(court.partitions) for one in wanted]), strict=True))
+
+        sent = self._patiently(record, while_wanted=batch)
+        if not sent:
+            return
+        if not self._recorded([future for _, future in sent]):
+            return
+        recorded = [(one, future) for one, future in sent if self._note(one, future)]
+        self._settle([one for one, _ in recorded])
+        receipts = [future.result() for _, future in recorded]
+        verdicts = self._patiently(lambda: court.judge(receipts), while_wanted=batch) if receipts else None
+        for (one, _), verdict in zip(recorded, verdicts or (), strict=False):
+            self._answer(one, verdict)
+
+    def _note(self, sending: Sending, future: Future[Receipt]) -> bool:
+        """Keep where the log put an event, or answer with why it never will; whether it is recorded."""
+        error = future.exception()
+        if error is None:
+            receipt = future.result()
+            sending.entry = (receipt.partition, receipt.offset)
+            return True
+        self._answer(sending, error if isinstance(error, LedgerError) else LogUnavailable(str(error)))
+        return False
+
+    def _recorded(self, futures: Sequence[Future[Receipt]]) -> bool:
+        """Wait for the log, however long it takes; false when the publisher was closed meanwhile."""
+        while wait(futures, timeout=_LOOK_AGAIN_SECONDS).not_done:
+            if self._abandoned.is_set():
+                return False
+        return True
+
+    def _resend(self, court: Court) -> None:
+        """Send what the outbox holds; what the log then has is removed from it."""
+        if self._outbox is None:
+            return
+        with suppress(LogUnavailable):
+            while not self._abandoned.is_set() and (facts := self._outbox.waiting(BATCH_EVENTS)):
+                futures = court.record([draft_for(one.subject, one.value, court.partitions) for one in facts])
+                if not self._recorded(futures):
+                    return
+                pairs = zip(facts, futures, strict=True)
+                self._outbox.remove([one.number for one, future in pairs if future.exception() is None])
+                if self._queue.qsize() or any(future.exception() for future in futures):
+                    return
+
+    def _patiently(self, action: Callable[[], T], while_wanted: Sequence[Sending] | None = None) -> T | None:
+        """Try until the log is there; null when nobody waits any more."""
+        pause = 0.05
+        while not self._abandoned.is_set():
+            try:
+                return action()
+            except LogUnavailable:
+                if while_wanted is not None and all(one.answer.done() for one in while_wanted):
+                    return None
+            self._abandoned.wait(pause)
+            pause = min(2 * pause, _LONGEST_BACKOFF_SECONDS)
+        return None
+
+
+class _Expiry:
+    """Calls back when deadlines have passed, on a thread of its own. Holds at most so many events that are answered."""
+
+    def __init__(self, expired: Callable[[Sequence[Sending]], None], *, most: int) -> None:
+        self._expired = expired
+        self._most = most
+        self._heap: list[tuple[float, int, Sending]] = []
+        self._count = itertools.count()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="pauseledger-deadlines", daemon=True)
+        self._thread.start()
+
+    def add(self, sending: Sending) -> None:
+        with self._changed:
+            earlier = not self._heap or sending.deadline < self._heap[0][0]
+            heapq.heappush(self._heap, (sending.deadline, next(self._count), sending))
+            if len(self._heap) > self._most:
+                self._forget_answered()
+            if earlier:
+                self._changed.notify()
+
+    def _forget_answered(self) -> None:
+        self._heap = [one for one in self._heap if not one[2].answer.done()]
+        heapq.heapify(self._heap)
+        self._most = max(self._most, 2 * len(self._heap))
+
+    def unanswered(self) -> list[Sending]:
+        with self._changed:
+            return [one[2] for one in self._heap if not one[2].answer.done()]
+
+    def wait_until_answered(self) -> None:
+        """Return when every event has its answer."""
+        wait([one.answer for one in self.unanswered()])
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if self._closed:
+                    return
+                now = time.monotonic()
+                due = []
+                while self._heap and self._heap[0][0] <= now:
+                    due.append(heapq.heappop(self._heap)[2])
+                if not due:
+                    self._changed.wait(self._heap[0][0] - now if self._heap else None)
+                    continue
+            if late := [one for one in due if not one.answer.done()]:
+                self._expired(late)

@@ -1,0 +1,171 @@
+"""What a publisher sends: an event as bytes for the log, what is known of it before, and the answer that it gets."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import Future
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from ledger.cloudevents import STRUCTURED_HEADERS, structured_content
+from ledger.errors import WrongUsage
+from ledger.events import REQUESTS, Event
+from ledger.json_text import write_json
+from ledger.log import Draft
+from ledger.logs.limits import draft_size
+from ledger.partitions import partition_of
+from ledger.record import MOST_RECORD_BYTES
+from ledger.verdict import Verdict
+
+_ATTEMPTED = "pauseledger.side_effect.attempted"
+_ATTRIBUTES = ("subject", "id", "source", "type")
+
+
+class Unknown(NamedTuple):
+    """No verdict within the deadline: the event may or may not be on the log.
+
+    ``code`` is ``unacknowledged``, or ``unjudged`` where the log has it and only the verdict is missing; then ``entry``
+    says where. ``kept`` says that the outbox will send it until the log has it.
+    """
+
+    subject: str | None
+    id: str | None
+    source: str | None
+    type: str | None
+    code: str = "unacknowledged"
+    entry: tuple[int, int] | None = None
+    kept: bool = False
+
+    @property
+    def verdict(self) -> Literal["unknown"]:
+        return "unknown"
+
+    @property
+    def accepted(self) -> bool:
+        """Nobody knows: so nobody may act on it."""
+        return False
+
+    @property
+    def reason(self) -> str:
+        if self.entry is not None:
+            return "The log has it, and its verdict was not known in time: ask for the trail."
+        if self.kept:
+            return "The log did not acknowledge it in time; the outbox keeps it and sends it again under the same id."
+        return "The log did not acknowledge it in time: it may or may not be there. Sent again, it counts once."
+
+    def as_dict(self) -> dict[str, Any]:
+        partition, offset = self.entry or (None, None)
+        return {
+            "partition": partition,
+            "offset": offset,
+            "recorded_at": None,
+            "subject": self.subject,
+            "id": self.id,
+            "source": self.source,
+            "type": self.type,
+            "verdict": self.verdict,
+            "code": self.code,
+            "reason": self.reason,
+        }
+
+
+Answer = Verdict | Unknown
+
+
+@runtime_checkable
+class ForeignCloudEvent(Protocol):
+    """An event of the ``cloudevents`` library, version 2: anything that has its attributes and data to give."""
+
+    def get_attributes(self) -> dict[str, Any]: ...
+
+    def get_data(self) -> Any: ...
+
+
+Publishable = Event | Mapping[str, Any] | bytes | str | ForeignCloudEvent
+"""A typed event, a CloudEvent as a mapping, one line of JSON as it is, or an event of the ``cloudevents`` library."""
+
+
+def line_of(event: Publishable) -> bytes:
+    """The event in structured mode, one line of JSON. Lines are taken byte for byte, whatever they say."""
+    if isinstance(event, bytes):
+        return event
+    if isinstance(event, str):
+        return event.encode()
+    if isinstance(event, Event):
+        return event.to_json()
+    if isinstance(event, Mapping):
+        return write_json(dict(event))
+    if isinstance(event, ForeignCloudEvent):
+        attributes = {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in event.get_attributes().items()
+        }
+        return write_json(attributes | {"data": event.get_data()})
+    raise WrongUsage(
+        f"A {type(event).__name__} is no event.", "Publish an event of ledger.events, a CloudEvent, or a line of JSON."
+    )
+
+
+class Sending:
+    """One event on its way: its bytes, its names as far as they can be read, and the future of its answer."""
+
+    __slots__ = ("answer", "deadline", "entry", "headers", "is_request", "kept_as", "names", "value")
+
+    def __init__(self, value: bytes, deadline: float) -> None:
+        try:
+            content = structured_content(value)
+        except ValueError:
+            content = {}
+        self.value = value
+        self.headers = STRUCTURED_HEADERS
+        subject, name, source, kind = (_text(content.get(name)) for name in _ATTRIBUTES)
+        self.names = (subject, name, source, kind)
+        self.is_request = _asks(content)
+        self.deadline = deadline
+        self.answer: Future[Answer] = Future()
+        self.entry: tuple[int, int] | None = None
+        self.kept_as: int | None = None
+        size = draft_size(self.draft(1))
+        if size > MOST_RECORD_BYTES:
+            raise WrongUsage(
+                f"An event of {size} bytes is larger than a log takes ({MOST_RECORD_BYTES}).",
+                "Record where the large part is kept, and its digest.",
+            )
+
+    @property
+    def subject(self) -> str | None:
+        return self.names[0]
+
+    def draft(self, partitions: int) -> Draft:
+        """The record for a log of so many partitions; on an empty key's partition where it names no subject."""
+        return draft_for(self.subject, self.value, partitions)
+
+    def unknown(self) -> Unknown:
+        """The answer where there is no better one yet."""
+        code = "unacknowledged" if self.entry is None else "unjudged"
+        subject, name, source, kind = self.names
+        return Unknown(subject, name, source, kind, code, self.entry, self.kept_as is not None)
+
+
+def draft_for(subject: str | None, value: bytes, partitions: int) -> Draft:
+    """The record of a line in structured mode."""
+    key = None if subject is None else subject.encode()
+    return Draft(partition_of(subject or "", partitions), key, value, STRUCTURED_HEADERS)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _asks(content: Mapping[str, Any]) -> bool:
+    """Whether the event asks for something: then a late resend would be a new wish."""
+    if content.get("type") == _ATTEMPTED:
+        data = content.get("data")
+        return isinstance(data, dict) and data.get("fence") is not None
+    return content.get("type") in REQUESTS
+
+
+def request_id(name: str) -> str:
+    """An id for a request: a name for people and a random part, so that another try is never taken for a resend."""
+    return f"{name}-{uuid.uuid4().hex}"
