@@ -75,6 +75,11 @@ class Indexer:
                 _REBUILD,
             )
 
+    def entries_ahead(self) -> int:
+        """How many offsets of the log are not folded yet."""
+        partitions = range(self.identity.partitions)
+        return sum(self.log.bounds(one)[1] - self.position(one).next_offset for one in partitions)
+
     def catch_up(self, progress: Progress | None = None) -> int:
         """Fold all that the log holds now; the number of entries folded here."""
         return sum(self.catch_up_partition(one, progress) for one in range(self.identity.partitions))

@@ -43,12 +43,16 @@ class Settings(NamedTuple):
         index_url = index_url or os.environ.get("PAUSELEDGER_INDEX") or index_url_for(log_url)
         return cls(log_url, _index_path(index_url))
 
-    def open(self, *, create: bool = False, timeout_seconds: float = 10.0) -> Ledger:
-        """Open log and index; ``create`` makes the embedded log's file where there is none."""
+    def open(self, *, create: bool = False, start_over: bool = False, timeout_seconds: float = 8.0) -> Ledger:
+        """Open log and index; ``create`` makes the embedded log's file where there is none, ``start_over`` empties the
+        index once the log is known to be there.
+        """
         log = open_log(self.log_url, create=create, timeout_seconds=timeout_seconds)
         try:
             index = self.open_index()
             try:
+                if start_over:
+                    index.start_over()
                 return Ledger(log, index, Indexer(log, index))
             except BaseException:
                 index.close()

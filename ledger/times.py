@@ -99,7 +99,8 @@ def _microseconds(number: str, seconds: int) -> int:
         raise OverflowError
     fraction = fraction[:_MOST_DIGITS]
     unit = seconds * 1_000_000
-    return int(whole or "0") * unit + int(fraction or "0") * unit // 10 ** len(fraction)
+    cut: int = int(fraction or "0") * unit // 10 ** len(fraction)
+    return int(whole or "0") * unit + cut
 
 
 def format_duration(duration: timedelta) -> str:

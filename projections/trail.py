@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from ledger.batch import Batch, Rows
 from ledger.cloudevents import content_of, read_event
-from ledger.entries import Entry
 from ledger.fold import malformed
 from ledger.index import Index
 from ledger.record import Record, read_record_bytes, record_bytes
@@ -92,7 +91,7 @@ def trail(index: Index, partitions: int, subject: str, *, at: datetime | None = 
 
 
 def _timed(lines: Iterable[Line], at: datetime | None) -> Iterator[tuple[tuple[datetime, int, int], Line]]:
-    """The lines that had happened, with what they are sorted by: the latest time so far on their partition, and place."""
+    """The lines that had happened, with what they are sorted by: the latest time so far on their partition; place."""
     latest: dict[int, datetime] = {}
     instant: dict[int, datetime] = {}
     for line in lines:

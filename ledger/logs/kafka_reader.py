@@ -23,8 +23,12 @@ from ledger.record import Record
 _LOG_APPEND_TIME = 1
 _NOWHERE = -1
 _MOST_BUFFERED = 4000
-_MOST_POLLED = 4000
+_ALL = 1_000_000
+"""Every poll takes all that was fetched, some ``_FETCH_BYTES`` a partition: where kafka-python has to keep a part, and
+the partition is paused, it may never give that part out again."""
 _FETCH_BYTES = 4 * 1024 * 1024
+_RETRY_MS = 10
+"""How long kafka-python sleeps where it finds nothing in flight, as after a pause."""
 _FETCH_WAIT_MS = 100
 """How long a broker may hold an empty answer: as long may a partition that is newly read have to wait."""
 
@@ -134,7 +138,7 @@ class KafkaReader:
 
     def _poll(self, wanted: _Feed, wait_seconds: float) -> None:
         try:
-            polled = self._consumer().poll(int(wait_seconds * 1000), max_records=_MOST_POLLED)
+            polled = self._consumer().poll(int(wait_seconds * 1000), max_records=_ALL)
         except kafka_errors.OffsetOutOfRangeError as error:
             self._drop(wanted, error)
         except kafka_errors.LogTruncationError as error:
@@ -142,11 +146,15 @@ class KafkaReader:
             raise self._changed(wanted, wanted_offset) from error
         else:
             for partition, records in polled.items():
-                self._buffer(self._feeds[partition.partition], records)
+                self._buffer(self._feeds[partition.partition], records, wanted)
 
-    def _buffer(self, feed: _Feed, records: Sequence[Any]) -> None:
+    def _buffer(self, feed: _Feed, records: Sequence[Any], wanted: _Feed) -> None:
+        """Keep records; a partition that is not being read is paused when it has enough of them.
+
+        Never the one that is: kafka-python sleeps when nothing is in flight, and after a pause nothing is.
+        """
         feed.add(records)
-        if feed.unread >= _MOST_BUFFERED:
+        if feed is not wanted and feed.unread >= _MOST_BUFFERED:
             self._consumer().pause(feed.partition)
 
     def _drop(self, wanted: _Feed, error: kafka_errors.OffsetOutOfRangeError) -> None:
@@ -189,7 +197,9 @@ class KafkaReader:
             allow_auto_create_topics=False,
             check_crcs=True,
             max_partition_fetch_bytes=_FETCH_BYTES,
+            fetch_max_bytes=4 * _FETCH_BYTES,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
+            retry_backoff_ms=_RETRY_MS,
             metrics_enabled=False,
             **self._settings,
         )

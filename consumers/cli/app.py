@@ -1,0 +1,76 @@
+"""``pauseledger``: the command line (protocol, section 8)."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from consumers.cli import chores, doctor, publish, queries
+from ledger.errors import LedgerError
+
+_GC_THRESHOLD = 50_000
+"""Batches make many small objects that live shortly: look for garbage less often than Python's default of 700."""
+
+app = typer.Typer(
+    name="pauseledger",
+    help="The audit ledger that decides whether a paused AI agent may go on.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+topic_app = typer.Typer(help="The Kafka topic of a ledger.", no_args_is_help=True)
+app.add_typer(topic_app, name="topic")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("pauseledger"))
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The audit ledger that decides whether a paused AI agent may go on."""
+
+
+app.command("publish")(publish.publish)
+app.command("decision")(queries.decision)
+app.command("packet")(queries.packet)
+app.command("trail")(queries.trail)
+app.command("rebuild")(chores.rebuild)
+app.command("table")(chores.table)
+app.command("demo")(chores.demo)
+app.command("doctor")(doctor.doctor)
+topic_app.command("create")(chores.topic_create)
+
+
+def main() -> None:
+    """Run a command; errors that the caller must fix are one line on stderr, with their exit code."""
+    gc.set_threshold(_GC_THRESHOLD, 20, 100)
+    try:
+        app()
+    except LedgerError as error:
+        _leave(error.exit_code, f"pauseledger: {error}")
+    except BrokenPipeError:
+        # Whoever read our output has gone: nothing is left to say, and closing stdout must not raise again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave(128 + signal.SIGPIPE)
+    except KeyboardInterrupt:
+        _leave(128 + signal.SIGINT)
+
+
+def _leave(code: int, line: str = "") -> None:
+    if line:
+        print(" ".join(line.split()), file=sys.stderr)
+    sys.exit(code)

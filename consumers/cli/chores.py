@@ -1,0 +1,80 @@
+"""``pauseledger rebuild``, ``topic create``, ``table`` and ``demo``."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from consumers.cli import show
+from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, counting
+from consumers.settings import Settings
+from ledger import branch_table
+from ledger.errors import WrongUsage
+from ledger.json_text import write_json
+from ledger.logs.address import KafkaAddress, log_address
+
+DEMO_LOG = "sqlite:///pauseledger-demo.db"
+
+
+def rebuild(as_json: AsJson = False, log: LogUrl = None, index: IndexUrl = None) -> None:
+    """Drop the index and replay the log. The log itself is only read."""
+    began = time.monotonic()
+    ledger = Settings.read(log, index).open(start_over=True)
+    try:
+        with counting("entries replayed", ledger.indexer.entries_ahead()) as progress:
+            count = ledger.indexer.catch_up(lambda entries: progress.advance(progress.task_ids[0], entries))
+    finally:
+        ledger.close()
+    seconds = round(time.monotonic() - began, 3)
+    if as_json:
+        typer.echo(write_json({"entries": count, "seconds": seconds}).decode())
+    else:
+        typer.echo(f"Replayed {count:,} entries in {seconds} s.")
+
+
+def topic_create(
+    partitions: Annotated[int, typer.Option("--partitions", min=1, help="Fixed for the ledger's life.")] = 6,
+    durable: Annotated[
+        bool, typer.Option("--durable", help="Survive a power cut of all brokers: 3 replicas, each record flushed.")
+    ] = False,
+    as_json: AsJson = False,
+    log: LogUrl = None,
+) -> None:
+    """Make the Kafka topic of the ledger, with the settings that a ledger needs."""
+    address = log_address(Settings.read(log).log_url)
+    if not isinstance(address, KafkaAddress):
+        raise WrongUsage("The embedded log has no topic.", "Set PAUSELEDGER_LOG to kafka://HOST:PORT/TOPIC.")
+    from ledger.logs.topic import create_topic
+
+    settings = create_topic(",".join(address.servers), address.topic, partitions=partitions, durable=durable)
+    if as_json:
+        content = {"topic": address.topic, "partitions": partitions, "settings": settings}
+        typer.echo(write_json(content).decode())
+        return
+    out = console()
+    out.print(f"Made the topic {address.topic} with {partitions} partitions.")
+    out.print(show.pairs(sorted(settings.items())))
+
+
+def table(as_json: AsJson = False) -> None:
+    """Print the branch table that decides."""
+    if as_json:
+        rows = [row._asdict() for row in branch_table.TABLE]
+        content = {"version": branch_table.VERSION, "digest": branch_table.DIGEST, "rows": rows}
+        typer.echo(write_json(content).decode())
+    else:
+        show.branch_table(console(), branch_table.TABLE, branch_table.VERSION, branch_table.DIGEST)
+
+
+def demo(as_json: AsJson = False, log: LogUrl = None, index: IndexUrl = None) -> None:
+    """Run a day of pauses, an hour a second: publish, replay, decide, and travel back to 12:00.
+
+    Without --log it writes pauseledger-demo.db in this folder, whatever PAUSELEDGER_LOG says: a demo has no place on
+    a ledger that counts.
+    """
+    from consumers.demo.run import run_demo
+
+    settings = Settings.read(log or DEMO_LOG, index or (None if log else DEMO_LOG))
+    raise typer.Exit(run_demo(settings, console(stderr=as_json), as_json=as_json))

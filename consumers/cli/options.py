@@ -1,0 +1,68 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from ledger.errors import WrongUsage
+from ledger.times import parse_instant
+
+LogUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--log",
+        metavar="URL",
+        help="sqlite:///FILE or kafka://HOST:PORT[,HOST:PORT]/TOPIC. Else PAUSELEDGER_LOG, else sqlite:///pauseledger.db.",
+    ),
+]
+IndexUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--index", metavar="URL", help="sqlite:///FILE. Else PAUSELEDGER_INDEX, else beside the log (see README)."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout and nothing else, for scripts.")]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at", metavar="TIME", help="Time travel: what the ledger said then. RFC 3339, such as 2026-03-28T12:00:00Z."
+    ),
+]
+Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="The work item: a ticket, task or order.")]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that is plain where it isn't a terminal; text is never wrapped for a pipe."""
+    made = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    if not made.is_terminal:
+        made.width = 10_000
+    return made
+
+
+def instant(at: str | None) -> datetime | None:
+    """The time given with ``--at``. Raises ``WrongUsage``."""
+    if at is None:
+        return None
+    try:
+        return parse_instant(at)
+    except ValueError as error:
+        raise WrongUsage(f"--at {at} is {error}.", "Give a time with its offset.") from None
+
+
+@contextmanager
+def counting(what: str, total: int | None = None) -> Iterator[Progress]:
+    """A progress line on stderr, on a terminal only: what is counted, how many, how long."""
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,.0f}")]
+    bar = [BarColumn(), TextColumn("of {task.total:,.0f}")] if total else []
+    err = console(stderr=True)
+    shown = Progress(*columns, *bar, TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal)
+    with shown as progress:
+        progress.add_task(what, total=total)
+        yield progress

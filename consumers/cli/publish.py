@@ -1,0 +1,155 @@
+"""``pauseledger publish``: CloudEvents from a file or stdin onto the log, and their verdicts in the order read.
+
+It streams: one thread reads and submits, another prints what is answered; what lies between is bounded.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+
+from consumers.cli import show
+from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, counting
+from consumers.publishing import IndexCourt
+from consumers.settings import Settings
+from ledger.errors import LedgerError, WrongUsage
+from ledger.json_text import write_json
+from ledger.publisher import Publisher
+from ledger.record import MOST_RECORD_BYTES
+from ledger.sending import Answer
+
+_BETWEEN = 4_000
+_NOT_ACCEPTED = 3
+_UNKNOWN = 4
+
+File = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A CloudEvent in JSON a line; stdin without.")]
+
+
+def publish(
+    file: File = None,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.0, help="Seconds to wait for each verdict.")] = 30.0,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when an event was not accepted.")] = False,
+    as_json: AsJson = False,
+    log: LogUrl = None,
+    index: IndexUrl = None,
+) -> None:
+    """Record CloudEvents, one JSON a line, and print their verdicts."""
+    settings = Settings.read(log, index)
+    with _opened(file) as lines:
+        ledger = settings.open(create=True)
+        with Publisher(lambda: IndexCourt(ledger.log, ledger.indexer), deadline_seconds=timeout) as publisher:
+            printed = _stream(publisher, lines, as_json)
+    if not as_json:
+        show.tally(console(stderr=True), printed)
+    if printed["unknown"]:
+        raise typer.Exit(_UNKNOWN)
+    if strict and printed["not accepted"]:
+        raise typer.Exit(_NOT_ACCEPTED)
+
+
+@contextmanager
+def _opened(file: Path | None) -> Iterator[BinaryIO]:
+    if file is None or str(file) == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = file.open("rb")
+    except OSError as error:
+        raise WrongUsage(
+            f"{file} can't be read: {error.strerror}.", "Name a file of CloudEvents, one a line."
+        ) from None
+    with stream:
+        yield stream
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """The lines that aren't white space, without their line feed. Raises ``WrongUsage`` where one is too long."""
+    number = 0
+    while line := stream.readline(MOST_RECORD_BYTES + 2):
+        number += 1
+        if len(line) > MOST_RECORD_BYTES and not line.endswith(b"\n"):
+            raise WrongUsage(
+                f"Line {number} is longer than a record may be ({MOST_RECORD_BYTES} bytes).",
+                "What came before it is recorded; record where the large part is kept, and its digest.",
+            )
+        if line.strip():
+            yield line[:-1] if line.endswith(b"\n") else line
+
+
+def _stream(publisher: Publisher, stream: BinaryIO, as_json: bool) -> Counter[str]:
+    """Submit line by line, while the printer prints; what was printed, by verdict."""
+    with counting("published") as progress:
+        printer = _Printer(as_json, lambda: progress.advance(progress.task_ids[0]))
+        try:
+            for line in _lines(stream):
+                if not printer.put(publisher.submit(line)):
+                    break
+        finally:
+            printed = printer.finish()
+    return printed
+
+
+class _Printer:
+    """Prints answers in the order submitted, on a thread of its own, as soon as each is there."""
+
+    def __init__(self, as_json: bool, advance: Callable[[], None]) -> None:
+        self._write = _json_line if as_json else show.verdict_line
+        self._advance = advance
+        self._answers: queue.Queue[Future[Answer] | None] = queue.Queue(_BETWEEN)
+        self._failed: BaseException | None = None
+        self.printed: Counter[str] = Counter()
+        self._thread = threading.Thread(target=self._run, name="pauseledger-printer", daemon=True)
+        self._thread.start()
+
+    def put(self, answer: Future[Answer]) -> bool:
+        """Take an answer to come; false when printing has failed and there is no use in going on."""
+        while self._failed is None:
+            try:
+                self._answers.put(answer, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def finish(self) -> Counter[str]:
+        """Print what is left. Raises what made printing, or the publisher, fail."""
+        while self._thread.is_alive() and self._failed is None:
+            try:
+                self._answers.put(None, timeout=0.1)
+            except queue.Full:
+                continue
+            break
+        self._thread.join()
+        if self._failed is not None:
+            raise self._failed
+        return self.printed
+
+    def _run(self) -> None:
+        try:
+            while (future := self._answers.get()) is not None:
+                self._print(future.result())
+                if self._answers.empty():
+                    sys.stdout.buffer.flush()
+            sys.stdout.buffer.flush()
+        except (LedgerError, OSError) as error:
+            self._failed = error
+
+    def _print(self, answer: Answer) -> None:
+        sys.stdout.buffer.write(self._write(answer))
+        self.printed[answer.verdict] += 1
+        if answer.verdict != "unknown" and not answer.accepted:
+            self.printed["not accepted"] += 1
+        self._advance()
+
+
+def _json_line(answer: Answer) -> bytes:
+    return write_json(answer.as_dict()) + b"\n"

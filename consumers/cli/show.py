@@ -1,0 +1,187 @@
+"""What people read: the decision and its reason first, then what proves it. Plain text where there is no terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ledger.branch_table import Row
+from ledger.sending import Answer
+
+BRANCH_STYLES = {
+    "resume": "bold green",
+    "review": "bold yellow",
+    "reconcile": "bold red",
+    "settle": "bold cyan",
+    "terminate": "bold magenta",
+    "closed": "dim",
+}
+VERDICT_STYLES = {
+    "accepted": "green",
+    "refused": "red",
+    "duplicate": "yellow",
+    "malformed": "red",
+    "unknown": "magenta",
+}
+_PREFIX = "pauseledger."
+
+
+def grid(*styles: str) -> Table:
+    """Columns without lines between them, aligned; the last may fold."""
+    table = Table.grid(padding=(0, 2))
+    for style in styles:
+        table.add_column(style=style, overflow="fold")
+    return table
+
+
+def pairs(rows: Iterable[tuple[str, object]]) -> Table:
+    """Names and values, a line each."""
+    table = grid("dim", "")
+    for name, value in rows:
+        table.add_row(name, value if isinstance(value, Text) else str(value))
+    return table
+
+
+def decisions(console: Console, subject: str, found: Sequence[Mapping[str, Any]]) -> None:
+    if not found:
+        console.print(f"{subject} has no pause on this ledger.")
+    for number, one in enumerate(found):
+        if number:
+            console.print()
+        decision(console, one)
+
+
+def decision(console: Console, one: Mapping[str, Any]) -> None:
+    """One decision: the branch and the reason, then the checks with the entries that prove them."""
+    console.print(Text.assemble((one["decision"], BRANCH_STYLES[one["decision"]]), "  ", one["reason"]), soft_wrap=True)
+    console.print(pairs(_facts(one)))
+    checks = grid("dim", "", "dim")
+    for name, check in one["checks"].items():
+        checks.add_row(
+            name.replace("_", " "), check["result"], "by " + ", ".join(check["entries"]) if check["entries"] else ""
+        )
+    console.print(checks)
+
+
+def _facts(one: Mapping[str, Any]) -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = [
+        ("pause", f"{one['pause']} of {one['execution']}, work item {one['subject']}"),
+        ("as of", f"{one['as_of']}, rule {one['rule']} of table {one['table']['version']}"),
+    ]
+    if one["valid_until"]:
+        rows.append(("holds until", one["valid_until"]))
+    if one["stop_signals"]:
+        rows.append(("stop signals", ", ".join(one["stop_signals"])))
+    if one["obligations"]:
+        rows.append(("obligations", ", ".join(one["obligations"])))
+    if debt := one["debt"]:
+        due = f", due {debt['due']}" if debt["due"] else ""
+        rows.append(("debt", f"owed by {debt['owner'] or 'nobody'} since {debt['since']}{due}"))
+    if one["fence"] is not None:
+        rows.append(("fence", one["fence"]))
+    if one["action_digest"]:
+        rows.append(("action", one["action_digest"]))
+    return rows
+
+
+def packet(console: Console, content: Mapping[str, Any]) -> None:
+    """A packet: the fields that were given, in the protocol's order."""
+    title = Text.assemble((content["state"], "bold"), "  ", f"pause {content['pause']} of {content['execution']}")
+    console.print(title)
+    rows = [(name.replace("_", " "), shown(value)) for name, value in content.items() if value not in (None, [], {})]
+    console.print(pairs(rows))
+
+
+def shown(value: object) -> str:
+    """A field's value for people: lists by commas, objects as JSON."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(str(one) for one in value)
+    return orjson.dumps(value).decode() if isinstance(value, dict) else str(value)
+
+
+def trail(console: Console, subject: str, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Every entry with its verdict, a line each; of refusals and the like also why."""
+    if not lines:
+        console.print(f"No entry on this ledger names {subject}.")
+        return
+    table = grid("dim", "dim", "", "", "", "dim")
+    for line in lines:
+        style = VERDICT_STYLES[line["verdict"]]
+        table.add_row(
+            f"{line['partition']}:{line['offset']}",
+            line["recorded_at"],
+            Text(f"{line['verdict']} {line['code']}" if line["code"] != "ok" else line["verdict"], style=style),
+            kind(line["type"]),
+            said(line["event"]),
+            note(line),
+        )
+    console.print(table)
+
+
+def kind(name: str | None) -> str:
+    """An event's type without the prefix that all have."""
+    return "-" if name is None else name.removeprefix(_PREFIX)
+
+
+def said(event: Mapping[str, Any] | None) -> str:
+    """Who said it, of which pause."""
+    if event is None:
+        return "(no JSON)"
+    data = event.get("data")
+    data = data if isinstance(data, dict) else {}
+    words = [data.get("pause") or data.get("execution"), event.get("actor") and f"by {event['actor']}"]
+    return " ".join(str(word) for word in words if word)
+
+
+def note(line: Mapping[str, Any]) -> str:
+    """What else there is to say: the fence of a permission, the reason of anything but an acceptance."""
+    if line["verdict"] != "accepted":
+        return str(line["reason"])
+    until = f", act before {line['valid_until']}" if "valid_until" in line else ""
+    return f"fence {line['fence']}{until}" if "fence" in line else ""
+
+
+def verdict_line(answer: Answer) -> bytes:
+    """One verdict of ``publish``, aligned: verdict, entry, work item, type, and the reason where it was not accepted."""
+    content = answer.as_dict()
+    place = "-" if content["partition"] is None else f"{content['partition']}:{content['offset']}"
+    words = f"{content['verdict']:<9}  {content['code']:<18}  {place:<8}  {content['subject'] or '-':<14}  {kind(content['type']):<22}"
+    return f"{words}  {note(content)}".rstrip().encode() + b"\n"
+
+
+def tally(console: Console, printed: Counter[str]) -> None:
+    """How many of each verdict there were, in one line."""
+    parts = [f"{printed[name]:,} {name}" for name in VERDICT_STYLES if printed[name]]
+    console.print(Text("published: " + (", ".join(parts) or "nothing"), style="dim"))
+
+
+def branch_table(console: Console, rows: Iterable[Row], version: str, digest: str) -> None:
+    """The branch table for people."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("rule", "ownership", "side effect", "action", "freshness", "review", "decision", "from"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        columns = [column.replace(",", ", ") for column in row[:6]]
+        table.add_row(*columns, Text(row.decision, style=BRANCH_STYLES[row.decision]), row.source)
+    console.print(f"The first row that matches decides. Version {version}, {digest}.", style="dim")
+    console.print(table)
+
+
+def findings(console: Console, found: Iterable[Mapping[str, Any]]) -> None:
+    """What ``doctor`` found, and what to do."""
+    marks = {"ok": ("ok", "green"), "warning": ("look", "yellow"), "problem": ("mend", "bold red")}
+    table = grid("", "", "")
+    for one in found:
+        word, style = marks[one["level"]]
+        table.add_row(
+            Text(word, style=style), one["check"], " ".join(part for part in (one["finding"], one["advice"]) if part)
+        )
+    console.print(table)
