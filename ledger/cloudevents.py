@@ -54,9 +54,12 @@ def _is_binary(headers: Headers, content_type: str | None) -> bool:
 
 def structured_content(value: bytes | None) -> Mapping[str, Any]:
     """The CloudEvent of a value in structured mode. Raises ``ValueError`` where it is no JSON object."""
-    content = read_json(value or b"")
+    try:
+        content = read_json(value or b"")
+    except ValueError:
+        raise ValueError("its value is no JSON") from None  # in our words: a library's change from version to version
     if not isinstance(content, dict):
-        raise ValueError("a JSON value, but no object")
+        raise ValueError("its value is JSON, but no object")
     return content
 
 
@@ -95,7 +98,7 @@ def content_of(record: Record) -> Mapping[str, Any]:
     if _is_binary(record.headers, content_type):
         return _binary(record)
     if content_type not in (None, STRUCTURED):
-        raise ValueError(f"of content type {content_type}, not {STRUCTURED}")
+        raise ValueError(f"its content type is {content_type}, not {STRUCTURED}")
     return structured_content(record.value)
 
 
@@ -157,7 +160,7 @@ def read_event(record: Record, partitions: int) -> Reading:
     try:
         content = content_of(record)
     except ValueError as error:
-        return Reading({}, None, "not-cloudevent", str(error) or "no JSON object")
+        return Reading({}, None, "not-cloudevent", str(error))
     if not _is_cloudevent(content):
         return Reading(content, None, "not-cloudevent", _missing_attribute(content))
     subject: str = content["subject"]

@@ -63,9 +63,8 @@ def decision(console: Console, one: Mapping[str, Any]) -> None:
     console.print(pairs(_facts(one)))
     checks = grid("dim", "", "dim")
     for name, check in one["checks"].items():
-        checks.add_row(
-            name.replace("_", " "), check["result"], "by " + ", ".join(check["entries"]) if check["entries"] else ""
-        )
+        proof = f"by {', '.join(check['entries'])}" if check["entries"] else ""
+        checks.add_row(name.replace("_", " "), check["result"], proof)
     console.print(checks)
 
 
@@ -118,12 +117,18 @@ def trail(console: Console, subject: str, lines: Sequence[Mapping[str, Any]]) ->
         table.add_row(
             f"{line['partition']}:{line['offset']}",
             line["recorded_at"],
-            Text(f"{line['verdict']} {line['code']}" if line["code"] != "ok" else line["verdict"], style=style),
+            Text(ruling(line), style=style),
             kind(line["type"]),
             said(line["event"]),
             note(line),
         )
     console.print(table)
+
+
+def ruling(line: Mapping[str, Any]) -> str:
+    """Verdict and code, without saying the same twice."""
+    verdict: str = line["verdict"]
+    return verdict if line["code"] in ("ok", verdict) else f"{verdict} {line['code']}"
 
 
 def kind(name: str | None) -> str:
@@ -150,10 +155,11 @@ def note(line: Mapping[str, Any]) -> str:
 
 
 def verdict_line(answer: Answer) -> bytes:
-    """One verdict of ``publish``, aligned: verdict, entry, work item, type, and the reason where it was not accepted."""
+    """One verdict of ``publish``, aligned: verdict, entry, work item, type; the reason where it was not accepted."""
     content = answer.as_dict()
     place = "-" if content["partition"] is None else f"{content['partition']}:{content['offset']}"
-    words = f"{content['verdict']:<9}  {content['code']:<18}  {place:<8}  {content['subject'] or '-':<14}  {kind(content['type']):<22}"
+    columns = ((ruling(content), 28), (place, 8), (content["subject"] or "-", 14), (kind(content["type"]), 22))
+    words = "  ".join(f"{text:<{width}}" for text, width in columns)
     return f"{words}  {note(content)}".rstrip().encode() + b"\n"
 
 
@@ -181,7 +187,6 @@ def findings(console: Console, found: Iterable[Mapping[str, Any]]) -> None:
     table = grid("", "", "")
     for one in found:
         word, style = marks[one["level"]]
-        table.add_row(
-            Text(word, style=style), one["check"], " ".join(part for part in (one["finding"], one["advice"]) if part)
-        )
+        said_of_it = " ".join(part for part in (one["finding"], one["advice"]) if part)
+        table.add_row(Text(word, style=style), one["check"], said_of_it)
     console.print(table)
