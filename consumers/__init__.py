@@ -2,4 +2,4 @@
 command line (``consumers.cli``), the demo (``consumers.demo``), and :mod:`~consumers.settings`, where the ledger is.
 """
 
-__all__: list[str] = []
+__all__ = ()

@@ -8,4 +8,4 @@ backend), :mod:`~ledger.publisher` with its :mod:`~ledger.outbox`, :mod:`~ledger
 To publish from Python: :func:`consumers.publishing.open_publisher`.
 """
 
-__all__: list[str] = []
+__all__ = ()

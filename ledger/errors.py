@@ -40,6 +40,12 @@ class LogUnavailable(LedgerError):
     http_status = 503
 
 
+class DiskFailed(LedgerError):
+    """The disk can't take it: full, or broken. What was not acknowledged was not recorded."""
+
+    http_status = 507
+
+
 class UnusableLog(LedgerError):
     """It can be reached, and is no ledger: not ours, damaged, of a newer version, or set up so that it would lie."""
 

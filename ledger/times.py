@@ -104,8 +104,12 @@ def _microseconds(number: str, seconds: int) -> int:
 
 
 def format_duration(duration: timedelta) -> str:
-    """ISO 8601, in days and seconds at most: ``PT900S``, ``P2D``, ``P1DT0.5S``."""
-    seconds, micros = duration.seconds, duration.microseconds
-    clock = f"{seconds}.{micros:06d}".rstrip("0") if micros else str(seconds)
+    """ISO 8601 in days, hours, minutes and seconds: ``PT15M``, ``P2D``, ``P1DT0.5S``."""
+    minutes, seconds = divmod(duration.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    fraction = f".{duration.microseconds:06d}".rstrip("0") if duration.microseconds else ""
+    clock = "".join(f"{number}{unit}" for number, unit in ((hours, "H"), (minutes, "M")) if number)
+    if seconds or fraction:
+        clock += f"{seconds}{fraction}S"
     days = f"{duration.days}D" if duration.days else ""
-    return f"P{days}T{clock}S" if seconds or micros or not days else f"P{days}"
+    return f"P{days}T{clock}" if clock else f"P{days}" if days else "PT0S"

@@ -3,4 +3,4 @@ entry
 with its verdict). Tables beside the entries of the index, written in the same transaction.
 """
 
-__all__: list[str] = []
+__all__ = ()

@@ -53,6 +53,7 @@ PURE_STDLIB = {
     "itertools",
     "json",
     "re",
+    "math",
     "struct",
     "typing",
 }

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ledger.errors import LedgerError, LogUnavailable, UnusableLog
+from ledger.errors import DiskFailed, LedgerError, LogUnavailable, UnusableLog
 
 APPLICATION_ID = 0x70614C64
 """``paLd``: what ``file`` and ``PRAGMA application_id`` show of a ledger."""
@@ -36,9 +36,9 @@ _PERMIT = "Make it and its folder writable for this user, or use a copy."
 _MEANINGS: dict[int, tuple[type[LedgerError], str, str]] = {
     sqlite3.SQLITE_NOTADB: (UnusableLog, "is no SQLite file", _SET_IT),
     sqlite3.SQLITE_CORRUPT: (UnusableLog, "is damaged", "Restore it from a copy."),
-    sqlite3.SQLITE_FULL: (LogUnavailable, "can't grow: the disk is full", "Make room, then try again."),
+    sqlite3.SQLITE_FULL: (DiskFailed, "can't grow: the disk is full", "Make room, then try again."),
     sqlite3.SQLITE_IOERR: (
-        LogUnavailable,
+        DiskFailed,
         "can't be read or written",
         "See that the disk is sound and not full.",
     ),

@@ -231,7 +231,7 @@ def test_a_cut_log_is_noticed(tmp_path: Path) -> None:
 
 FILLS_THE_DISK = """
 import sys
-from ledger.errors import LogUnavailable
+from ledger.errors import DiskFailed
 from ledger.log import Draft
 from ledger.logs.sqlite import SqliteLog
 if sys.argv[2] != "0":
@@ -243,7 +243,7 @@ recorded = 0
 try:
     while recorded < 100_000:
         recorded = log.append([Draft(0, b"k", bytes(1000))] * 50)[-1].result().offset + 1
-except LogUnavailable as error:
+except DiskFailed as error:
     print(recorded, log.bounds(0)[1], "\\n" in str(error), error)
 """
 
