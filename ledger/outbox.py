@@ -57,14 +57,15 @@ class Outbox:
                 statement = "INSERT INTO outbox (log, subject, value, headers) VALUES (?, ?, ?, ?)"
                 return [connection.execute(statement, row).lastrowid or 0 for row in rows]
 
-    def waiting(self, most: int) -> list[Waiting]:
-        """The oldest facts that wait for this log, at most so many."""
+    def waiting(self, most: int, *, after: int = 0) -> list[Waiting]:
+        """The oldest facts that wait for this log, at most so many, with a number larger than ``after``."""
         if self._connection is None:
             return []
         with self._lock, explained(self.path):
             rows = self._connection.execute(
-                "SELECT number, subject, value, headers FROM outbox WHERE log = ? ORDER BY number LIMIT ?",
-                (self._log, most),
+                "SELECT number, subject, value, headers FROM outbox"
+                " WHERE log = ? AND number > ? ORDER BY number LIMIT ?",
+                (self._log, after, most),
             ).fetchall()
         return [Waiting(number, subject, value, headers_from(headers)) for number, subject, value, headers in rows]
 

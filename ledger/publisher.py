@@ -14,7 +14,7 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from types import TracebackType
@@ -23,7 +23,8 @@ from typing import Protocol, Self, TypeVar
 from ledger.errors import LedgerError, LogUnavailable, WrongUsage
 from ledger.log import Draft, Receipt
 from ledger.outbox import Outbox
-from ledger.sending import Answer, Publishable, Sending, draft_for, line_of
+from ledger.resending import LOST_SECONDS, Resender
+from ledger.sending import Answer, Publishable, Sending, line_of
 from ledger.verdict import Verdict
 
 T = TypeVar("T")
@@ -33,6 +34,10 @@ QUEUED_EVENTS = 5_000
 _LOOK_AGAIN_SECONDS = 0.1
 _LONGEST_BACKOFF_SECONDS = 2.0
 _RESEND_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 3_600.0
+
+Sent = tuple[Sending, "Future[Receipt]"]
+"""What was handed to the log, and what the log will say."""
 
 
 class Court(Protocol):
@@ -69,6 +74,8 @@ class Publisher:
         self.deadline_seconds = deadline_seconds
         self._open_court = open_court
         self._outbox = outbox
+        self._resender = None if outbox is None else Resender(outbox)
+        self._resending = False
         self._queue: queue.Queue[Sending | None] = queue.Queue(queued_events)
         self._fatal: LedgerError | None = None
         self._answering = threading.Lock()
@@ -100,6 +107,8 @@ class Publisher:
         if self._closing.is_set():
             raise WrongUsage("The publisher is closed.", "Open another.")
         seconds = self.deadline_seconds if deadline_seconds is None else deadline_seconds
+        if not seconds >= 0:  # not even NaN
+            raise WrongUsage(f"A deadline in {seconds} s can't be kept.", "Give 0 seconds or more.")
         sending = Sending(line_of(event), time.monotonic() + seconds)
         self._expiry.add(sending)
         while not sending.answer.done():
@@ -156,10 +165,11 @@ class Publisher:
         self._settle(late)
 
     def _settle(self, sendings: Sequence[Sending]) -> None:
-        """The log has these events: the outbox need not keep them any longer."""
+        """The log has these events: the outbox need not keep them any longer. What it keeps is only sent twice."""
         numbers = [one.kept_as for one in sendings if one.kept_as is not None and one.entry is not None]
         if self._outbox is not None and numbers:
-            self._outbox.remove(numbers)
+            with suppress(LedgerError):
+                self._outbox.remove(numbers)
 
     # -- the worker's thread ------------------------------------------------------------------------
 
@@ -184,11 +194,11 @@ class Publisher:
             self._answer(sending, error)
 
     def _step(self, court: Court) -> bool:
-        """Send the next batch, or what the outbox holds while there is none; whether to go on."""
+        """Send the next batch, and what the outbox holds while there is none; whether to go on."""
         try:
-            first = self._queue.get(timeout=_RESEND_SECONDS)
+            first = self._queue.get(timeout=_LOOK_AGAIN_SECONDS if self._resending else _RESEND_SECONDS)
         except queue.Empty:
-            self._resend(court)
+            self._resending = self._resend(court)
             return not self._closing.is_set()
         batch = [first]
         while len(batch) < BATCH_EVENTS:
@@ -198,26 +208,30 @@ class Publisher:
                 break
         self._send(court, [one for one in batch if one is not None and not one.answer.done()])
         if self._queue.empty():
-            self._resend(court)
+            self._resending = self._resend(court)
         return not (self._closing.is_set() and self._queue.empty())
 
     def _send(self, court: Court, batch: Sequence[Sending]) -> None:
-        """Record a batch and judge it. What is answered on the way, at its deadline, is not sent once more."""
+        """Record a batch, and judge it as far as the log has it.
 
-        def record() -> list[tuple[Sending, Future[Receipt]]]:
+        What is answered on the way, at its deadline, is not sent once more.
+        """
+
+        def record() -> list[Sent]:
             wanted = [one for one in batch if not one.answer.done()]
-            return list(zip(wanted, court.record([one.draft(court.partitions) for one in wanted]), strict=True))
+            return list(zip(wanted, _put(court, [one.draft(court.partitions) for one in wanted]), strict=True))
 
-        sent = self._patiently(record, while_wanted=batch)
-        if not sent:
-            return
-        if not self._recorded([future for _, future in sent]):
-            return
-        recorded = [(one, future) for one, future in sent if self._note(one, future)]
-        self._settle([one for one, _ in recorded])
+        for sent in self._recorded(self._patiently(record, while_wanted=batch) or ()):
+            recorded = [(one, future) for one, future in sent if self._note(one, future)]
+            self._settle([one for one, _ in recorded])
+            self._judge(court, recorded)
+
+    def _judge(self, court: Court, recorded: Sequence[tuple[Sending, Future[Receipt]]]) -> None:
+        """Answer what the log has with its verdicts, while somebody waits for them."""
         receipts = [future.result() for _, future in recorded]
-        verdicts = self._patiently(lambda: court.judge(receipts), while_wanted=batch) if receipts else None
-        for (one, _), verdict in zip(recorded, verdicts or (), strict=False):
+        wanted = [one for one, _ in recorded]
+        verdicts = self._patiently(lambda: court.judge(receipts), while_wanted=wanted) if receipts else None
+        for one, verdict in zip(wanted, verdicts or (), strict=False):
             self._answer(one, verdict)
 
     def _note(self, sending: Sending, future: Future[Receipt]) -> bool:
@@ -230,26 +244,32 @@ class Publisher:
         self._answer(sending, error if isinstance(error, LedgerError) else LogUnavailable(str(error)))
         return False
 
-    def _recorded(self, futures: Sequence[Future[Receipt]]) -> bool:
-        """Wait for the log, however long it takes; false when the publisher was closed meanwhile."""
-        while wait(futures, timeout=_LOOK_AGAIN_SECONDS).not_done:
-            if self._abandoned.is_set():
-                return False
-        return True
+    def _recorded(self, sent: Sequence[Sent]) -> Iterator[Sequence[Sent]]:
+        """What was sent, as the log answers, until it has answered all; an end too when the publisher was closed.
 
-    def _resend(self, court: Court) -> None:
-        """Send what the outbox holds; what the log then has is removed from it."""
-        if self._outbox is None:
-            return
+        A log never fails a future whose record may yet arrive (``ledger/log.py``, rule 1), so one that its client has
+        lost stays open for ever. It must not hold up those behind it for ever too: when nobody has waited for any of
+        them for a while, they are left to the log and to the outbox.
+        """
+        left, given_up = list(sent), None
+        while left and not self._abandoned.is_set():
+            done, _ = wait([future for _, future in left], timeout=_LOOK_AGAIN_SECONDS)
+            if done:
+                given_up = None
+                yield [pair for pair in left if pair[1] in done]
+                left = [pair for pair in left if pair[1] not in done]
+            elif all(one.answer.done() for one, _ in left):
+                given_up = given_up or time.monotonic() + LOST_SECONDS
+                if time.monotonic() > given_up:
+                    return
+
+    def _resend(self, court: Court) -> bool:
+        """Send on what the outbox holds; whether something of it is on its way."""
+        if self._resender is None or self._abandoned.is_set():
+            return False
         with suppress(LogUnavailable):
-            while not self._abandoned.is_set() and (facts := self._outbox.waiting(BATCH_EVENTS)):
-                futures = court.record([draft_for(one.subject, one.value, court.partitions) for one in facts])
-                if not self._recorded(futures):
-                    return
-                pairs = zip(facts, futures, strict=True)
-                self._outbox.remove([one.number for one, future in pairs if future.exception() is None])
-                if self._queue.qsize() or any(future.exception() for future in futures):
-                    return
+            return self._resender.step(lambda drafts: _put(court, drafts), court.partitions)
+        return False
 
     def _patiently(self, action: Callable[[], T], while_wanted: Sequence[Sending] | None = None) -> T | None:
         """Try until the log is there; null when nobody waits any more."""
@@ -263,6 +283,18 @@ class Publisher:
             self._abandoned.wait(pause)
             pause = min(2 * pause, _LONGEST_BACKOFF_SECONDS)
         return None
+
+
+def _put(court: Court, drafts: Sequence[Draft]) -> Sequence[Future[Receipt]]:
+    """Record drafts. A batch that the log refuses is put one by one, so that one event spoils only itself."""
+    try:
+        return court.record(drafts)
+    except WrongUsage as error:
+        if len(drafts) > 1:
+            return [future for draft in drafts for future in _put(court, [draft])]
+        refused: Future[Receipt] = Future()
+        refused.set_exception(error)
+        return [refused]
 
 
 class _Expiry:
@@ -316,7 +348,7 @@ class _Expiry:
                 while self._heap and self._heap[0][0] <= now:
                     due.append(heapq.heappop(self._heap)[2])
                 if not due:
-                    self._changed.wait(self._heap[0][0] - now if self._heap else None)
+                    self._changed.wait(min(self._heap[0][0] - now, _LONGEST_WAIT_SECONDS) if self._heap else None)
                     continue
             if late := [one for one in due if not one.answer.done()]:
                 self._expired(late)
