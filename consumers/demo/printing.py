@@ -17,6 +17,7 @@ from consumers.demo.sending import Sent
 from ledger.times import format_instant
 
 WIDTH = 100
+_ACTORS_WIDTH = 96
 _CHECKS = (("freshness", "freshness"), ("ownership", "ownership"), ("side_effect", "side effect"))
 _DURATIONS = ("heartbeat_timeout", "reconcile_within")
 _PACKET = (
@@ -83,7 +84,7 @@ class Show:
         head.add_row(
             hour if hour != self._hour else "",
             cue.scene.subject,
-            kind(cue.line.get("type")),
+            _named(cue.line.get("type")),
             Text("not sent", style="red") if answer is None else _verdict(answer.verdict, answer.code),
         )
         self._hour = hour
@@ -118,7 +119,8 @@ class Show:
         self._print(_headline(view.decision, clock), _evidence(view.decision, clock), "")
         self._print(Text(f"The packet of this pause, rebuilt from {view.entries} entries:"))
         self._print(Padding(_packet(view.packet, clock), (0, 0, 0, 2)), "")
-        self._print(Text(f"The trail of {finding.subject}:"), Padding(_trail(finding.trail, clock), (0, 0, 0, 2)), "")
+        self._print(Text(f"The trail of {finding.subject}:"))
+        self._print(Padding(_trail(finding.trail, clock, actors=self._width >= _ACTORS_WIDTH), (0, 0, 0, 2)), "")
         self._print(Text(finding.scene.moral, style="italic"))
 
     def _time_travel(self, findings: Sequence[Finding], clock: DayClock) -> None:
@@ -172,6 +174,10 @@ class Show:
 
 def _views(finding: Finding) -> tuple[View, View]:
     return finding.noon, finding.evening
+
+
+def _named(name: str | None) -> str:
+    return "(no event)" if name is None else kind(name)
 
 
 def _verdict(verdict: str, code: str) -> Text:
@@ -242,31 +248,32 @@ def _packet(packet: Mapping[str, Any], clock: DayClock) -> Table:
     return table
 
 
-def _trail(lines: Iterable[Mapping[str, Any]], clock: DayClock) -> Table:
+def _trail(lines: Iterable[Mapping[str, Any]], clock: DayClock, *, actors: bool) -> Table:
+    """Every entry, a line each; who it was only where there is room."""
     table = grid("dim", "dim", "", "", "dim")
     for line in lines:
-        event = line["event"] or {}
         table.add_row(
             f"{line['partition']}:{line['offset']}",
             clock.told(line["recorded_at"]),
-            kind(line["type"]),
+            _named(line["type"]),
             _verdict(line["verdict"], line["code"]).append(f", fence {line['fence']}" if "fence" in line else ""),
-            event.get("actor") or "",
+            (line["event"] or {}).get("actor", "") if actors else "",
         )
     return table
 
 
 def _compared(finding: Finding, clock: DayClock) -> Iterable[tuple[str, str, str]]:
-    """What tells the two views apart, label by label."""
+    """Why each is as it is, and what tells the two views apart, label by label."""
     noon, evening = (_told(view, clock) for view in _views(finding))
     for label in dict.fromkeys([*noon, *evening]):
-        yield label, noon.get(label, "-"), evening.get(label, "-")
+        if label == "why" or noon.get(label) != evening.get(label):
+            yield label, noon.get(label, "-"), evening.get(label, "-")
 
 
 def _told(view: View, clock: DayClock) -> dict[str, str]:
-    told = {"entries": str(view.entries)}
+    told = {"entries": f"{view.entries} replayed"}
     if view.decision is not None:
-        told["why"] = clock.told(view.decision["reason"])
+        told = {"why": clock.told(view.decision["reason"])} | told
         told |= {label: view.decision["checks"][name]["result"] for name, label in _CHECKS}
         told |= dict(_owed(view.decision, clock))
     return told
