@@ -6,12 +6,15 @@ same id, by whichever publisher of the same log comes first; twice does no harm,
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from ledger.logs.sqlite_file import connect, explained, immediate
+from ledger.errors import UnusableLog
+from ledger.logs.sqlite_file import connect, immediate, ledger_error
 from ledger.record import Headers, headers_bytes, headers_from
 
 _TABLE = (
@@ -36,22 +39,16 @@ class Outbox:
         self.path = path
         self._log = log
         self._lock = threading.Lock()
-        self._connection = connect(path, create=False) if path.exists() else None
-        if self._connection is not None:
-            self._prepare()
-
-    def _prepare(self) -> None:
-        assert self._connection is not None
-        with explained(self.path):
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute(_TABLE)
+        self._connection: sqlite3.Connection | None = None
+        if path.exists():
+            with _explained(path):
+                self._connection = _connected(path, create=False)
 
     def put(self, facts: Iterable[tuple[str | None, bytes, Headers]]) -> list[int]:
         """Keep facts (subject, value, headers); their numbers. On return they survive a power cut."""
-        with self._lock, explained(self.path):
+        with self._lock, _explained(self.path):
             if self._connection is None:
-                self._connection = connect(self.path, create=True)
-                self._prepare()
+                self._connection = _connected(self.path, create=True)
             with immediate(self._connection) as connection:
                 rows = [(self._log, subject, value, headers_bytes(headers)) for subject, value, headers in facts]
                 statement = "INSERT INTO outbox (log, subject, value, headers) VALUES (?, ?, ?, ?)"
@@ -61,7 +58,7 @@ class Outbox:
         """The oldest facts that wait for this log, at most so many, with a number larger than ``after``."""
         if self._connection is None:
             return []
-        with self._lock, explained(self.path):
+        with self._lock, _explained(self.path):
             rows = self._connection.execute(
                 "SELECT number, subject, value, headers FROM outbox"
                 " WHERE log = ? AND number > ? ORDER BY number LIMIT ?",
@@ -73,14 +70,14 @@ class Outbox:
         """Forget facts that the log has."""
         if self._connection is None or not numbers:
             return
-        with self._lock, explained(self.path), immediate(self._connection) as connection:
+        with self._lock, _explained(self.path), immediate(self._connection) as connection:
             connection.executemany("DELETE FROM outbox WHERE number = ?", [(number,) for number in numbers])
 
     def __len__(self) -> int:
         """How many facts wait for this log."""
         if self._connection is None:
             return 0
-        with self._lock, explained(self.path):
+        with self._lock, _explained(self.path):
             (count,) = self._connection.execute("SELECT count(*) FROM outbox WHERE log = ?", (self._log,)).fetchone()
         return int(count)
 
@@ -89,3 +86,26 @@ class Outbox:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+
+def _connected(path: Path, create: bool) -> sqlite3.Connection:
+    connection = connect(path, create)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(_TABLE)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """SQLite's errors inside become the ledger's, about the outbox."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        found = ledger_error(error, f"The outbox {path}")
+        if isinstance(found, UnusableLog):
+            found.advice = "Move it away, or name another file: what it kept is lost only if you delete it."
+        raise found from error

@@ -87,24 +87,36 @@ Publishable = Event | Mapping[str, Any] | bytes | str | ForeignCloudEvent
 
 
 def line_of(event: Publishable) -> bytes:
-    """The event in structured mode, one line of JSON. Lines are taken byte for byte, whatever they say."""
+    """The event in structured mode, one line of JSON. Lines are taken byte for byte, whatever they say.
+
+    Raises ``WrongUsage`` for what is no event, or can't be written as JSON.
+    """
     if isinstance(event, bytes):
         return event
-    if isinstance(event, str):
-        return event.encode()
-    if isinstance(event, Event):
-        return event.to_json()
-    if isinstance(event, Mapping):
-        return write_json(dict(event))
-    if isinstance(event, ForeignCloudEvent):
-        attributes = {
-            name: value.isoformat() if isinstance(value, datetime) else value
-            for name, value in event.get_attributes().items()
-        }
-        return write_json(attributes | {"data": event.get_data()})
+    try:
+        if isinstance(event, str):
+            return event.encode()
+        if isinstance(event, Event):
+            return event.to_json()
+        if isinstance(event, Mapping):
+            return write_json(dict(event))
+        if isinstance(event, ForeignCloudEvent):
+            return write_json(_members(event))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WrongUsage(
+            f"This {type(event).__name__} can't be written as JSON ({error}).", "Give it data that JSON can hold."
+        ) from error
     raise WrongUsage(
         f"A {type(event).__name__} is no event.", "Publish an event of ledger.events, a CloudEvent, or a line of JSON."
     )
+
+
+def _members(event: ForeignCloudEvent) -> dict[str, Any]:
+    attributes = {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in event.get_attributes().items()
+    }
+    return attributes | {"data": event.get_data()}
 
 
 class Sending:
@@ -163,7 +175,7 @@ def _asks(content: Mapping[str, Any]) -> bool:
     if content.get("type") == _ATTEMPTED:
         data = content.get("data")
         return isinstance(data, dict) and data.get("fence") is not None
-    return content.get("type") in REQUESTS
+    return _text(content.get("type")) in REQUESTS
 
 
 def request_id(name: str) -> str:
