@@ -18,6 +18,13 @@ from ledger.times import format_instant
 
 WIDTH = 100
 _ACTORS_WIDTH = 96
+_MEANINGS = {
+    "resume": "go on, by a grant that is given once",
+    "review": "somebody must look at it again first",
+    "reconcile": "find out first whether it happened",
+    "settle": "it happened already: close it, don't do it again",
+    "terminate": "end this branch: somebody else has the work",
+}
 _CHECKS = (("freshness", "freshness"), ("ownership", "ownership"), ("side_effect", "side effect"))
 _DURATIONS = ("heartbeat_timeout", "reconcile_within")
 _PACKET = (
@@ -67,6 +74,9 @@ class Show:
                 f"({log_url}) gives every line a verdict. A day passes in nine seconds, an hour a second; all times "
                 "below are the day's. The work items get a suffix of this run, so that it can be repeated."
             ),
+            "",
+            Text("Its answers for a paused action:"),
+            Padding(_answers(), (0, 0, 0, 2)),
         )
         self._heading("The day")
 
@@ -170,6 +180,13 @@ class Show:
         ):
             self._print(Text(f"  # {what}", style="dim"))
             self._console.print(Text(f"  {command}"), soft_wrap=True)
+
+
+def _answers() -> Table:
+    table = grid("", "")
+    for branch, meaning in _MEANINGS.items():
+        table.add_row(Text(branch, style=BRANCH_STYLES[branch]), meaning)
+    return table
 
 
 def _views(finding: Finding) -> tuple[View, View]:
