@@ -129,6 +129,11 @@ def _indeterminate(item: WorkItem, pause: Pause) -> str:
         return "It was attempted, and nobody has observed whether it landed: find out before anything goes on."
     if pause.grant == "granted":
         return "A grant is out, and nobody has observed whether the action landed: find out before anything goes on."
+    if pause.side_effect_by == pause.opened:
+        return (
+            "Nothing on the ledger says that the side effect has not happened yet (pause.opened can say so): "
+            "find out before anything goes on."
+        )
     return "Nobody knows whether the side effect landed: find out before anything goes on."
 
 
@@ -149,7 +154,8 @@ def reason(item: WorkItem, pause: Pause, judgement: Judgement) -> str:
     """Why this branch, in one sentence for a person."""
     match judgement.rule:
         case "closed":
-            return f"The pause is closed: {pause.outcome}."
+            by = "" if pause.closed is None else f", by entry {item.entry(pause.closed)}"
+            return f"The pause is closed: {pause.outcome}{by}."
         case "moved":
             return _moved(item, pause)
         case "indeterminate":

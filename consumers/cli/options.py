@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -37,13 +38,29 @@ At = Annotated[
 ]
 Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="The work item: a ticket, task or order.")]
 
+_WIDEST = 10_000
+
 
 def console(*, stderr: bool = False) -> Console:
     """A console that is plain where it isn't a terminal; text is never wrapped for a pipe."""
-    made = Console(stderr=stderr, highlight=False, soft_wrap=False)
-    if not made.is_terminal:
-        made.width = 10_000
-    return made
+    made = Console(stderr=stderr, highlight=False)
+    if made.is_terminal:
+        return made
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=cast(TextIO, _Unpadded(stream)), highlight=False, width=_WIDEST)
+
+
+class _Unpadded:
+    """A stream that drops the blanks with which columns are filled up to the right."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write("\n".join(line.rstrip(" ") for line in text.split("\n")))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
 
 
 def instant(at: str | None) -> datetime | None:

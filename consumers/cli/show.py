@@ -74,7 +74,7 @@ def _facts(one: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("as of", f"{one['as_of']}, rule {one['rule']} of table {one['table']['version']}"),
     ]
     if one["valid_until"]:
-        rows.append(("holds until", one["valid_until"]))
+        rows.append(("checks hold until", one["valid_until"]))
     if one["stop_signals"]:
         rows.append(("stop signals", ", ".join(one["stop_signals"])))
     if one["obligations"]:
