@@ -34,7 +34,9 @@ TABLES = (
     "subject TEXT, source TEXT, id TEXT, version INTEGER NOT NULL, PRIMARY KEY (subject, source, id)) WITHOUT ROWID",
 )
 _MOVE = (
-    "INSERT INTO index_positions VALUES (:partition, :next_offset, :last_offset, :last_digest) "
+    "INSERT INTO index_positions SELECT :partition, :next_offset, :last_offset, :last_digest "
+    # Where no position is, a batch starts at 0: one that started further on is from before a rebuild.
+    "WHERE :started = 0 OR EXISTS (SELECT 1 FROM index_positions WHERE partition = :partition) "
     "ON CONFLICT (partition) DO UPDATE SET next_offset = :next_offset, last_offset = :last_offset, "
     "last_digest = :last_digest WHERE next_offset = :started RETURNING next_offset"
 )
@@ -186,11 +188,13 @@ class Recorder(sqlite.SQLiteProcessRecorder):
             return [tuple(row) for row in c.fetchall()]
 
     def start_over(self, tables: Iterable[str]) -> None:
-        """Empty the index in one transaction: these tables, the library's and our own, made anew."""
-        own = ["index_identity", "index_positions", "index_firsts", "tracking"]
+        """Empty the index in one transaction: these tables, the library's and our own. Not one of a newer version."""
+        self.known_log()
+        own = ["index_identity", "index_positions", "index_firsts"]
         with self.datastore.transaction(commit=True) as c:
             for table in [*tables, *own, self.events_table_name, "stored_snapshots"]:
                 c.execute(f"DELETE FROM {table}")
+            c.execute("DELETE FROM tracking WHERE application_name <> '__migration__'")  # the library's own mark
 
     def run(self, statements: Iterable[str]) -> None:
         """Run statements that make tables."""
