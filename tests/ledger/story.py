@@ -63,11 +63,13 @@ class Story:
         }
         return required | attributes | {"data": data}
 
-    def tell(self, name: str, actor: str | None = None, by: dict[str, Any] | None = None, **data: Any) -> Verdict:
-        """Publish an event; ``by`` gives further attributes. A trailing underscore is dropped: ``from_``."""
+    def tell(
+        self, name: str, actor: str | None = None, attributes: dict[str, Any] | None = None, **data: Any
+    ) -> Verdict:
+        """Publish an event with further ``attributes``. A trailing underscore of a member is dropped: ``from_``."""
         members = {member.rstrip("_"): value for member, value in data.items()}
-        attributes = {} if actor is None else {"actor": actor}
-        return self.put(self.event(name, members, **attributes, **(by or {})))
+        by = {} if actor is None else {"actor": actor}
+        return self.put(self.event(name, members, **by, **(attributes or {})))
 
     def claim(self, execution: str = "run-1", owner: str = "user:ann", **data: Any) -> Verdict:
         return self.tell("execution.claimed", execution=execution, owner=owner, **data)
@@ -75,9 +77,9 @@ class Story:
     def finish(self, execution: str = "run-1") -> Verdict:
         return self.tell("execution.finished", execution=execution)
 
-    def open(self, pause: str = "p-1", by: dict[str, Any] | None = None, **data: Any) -> Verdict:
+    def open(self, pause: str = "p-1", attributes: dict[str, Any] | None = None, **data: Any) -> Verdict:
         """A pause that may be resumed by its owner for a quarter of an hour, unless told otherwise."""
-        return self.tell("pause.opened", by=by, **(CLEAR | {"pause": pause} | data))
+        return self.tell("pause.opened", attributes=attributes, **(CLEAR | {"pause": pause} | data))
 
     def _of(self, name: str, pause: str, actor: str | None, data: dict[str, Any]) -> Verdict:
         return self.tell(name, actor, **({"execution": "run-1", "pause": pause} | data))

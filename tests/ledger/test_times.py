@@ -213,14 +213,14 @@ def test_a_recheck_must_leave_time(until: str, code: str) -> None:
 def test_a_publishers_clock_only_makes_staler(time: str | None, minutes: int) -> None:
     """A clock a day ahead gives no more time than the broker's; one behind gives less."""
     story = Story()
-    story.open(by={"time": time})
+    story.open(attributes={"time": time})
     assert story.item.pauses["p-1"].fresh_until == NINE + timedelta(minutes=minutes)
 
 
 def test_a_publisher_a_day_behind_opens_what_is_stale() -> None:
     """A plan made a day ago for a quarter of an hour is stale when it arrives."""
     story = Story()
-    story.open(by={"time": "2026-03-27T09:00:00Z"})
+    story.open(attributes={"time": "2026-03-27T09:00:00Z"})
     assert story.decision()["decision"] == "review"
 
 
