@@ -11,6 +11,7 @@ tear one. The log itself (:mod:`ledger.logs.sqlite`) syncs every append.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ from ledger.logs.sqlite_file import ledger_error
 
 INDEX_FORMAT = 1
 _LOCK_TIMEOUT_SECONDS = 30
+_TRY_AGAIN_SECONDS = 0.02
+_TRIES = 10
 
 TABLES = (
     "CREATE TABLE IF NOT EXISTS index_identity ("
@@ -71,13 +74,25 @@ class Pool(sqlite.SQLiteConnectionPool):
     """Connections whose ``synchronous`` is set, and looked at: the library leaves it to chance."""
 
     def _create_connection(self) -> sqlite.SQLiteConnection:
-        connection = super()._create_connection()
+        connection = self._connected()
         cursor = connection.cursor()
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.execute("PRAGMA synchronous")
         if cursor.fetchone()[0] != 1:
             raise UnusableLog(f"The index {self.db_name} can't be synced as it must.", "Put it on a local disk.")
         return connection
+
+    def _connected(self) -> sqlite.SQLiteConnection:
+        """SQLite waits for no lock to change the journal mode: two that open a new file at once may clash."""
+        deadline = time.monotonic() + _LOCK_TIMEOUT_SECONDS
+        while True:
+            try:
+                return super()._create_connection()
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise ledger_error(error, f"The index {self.db_name}") from error
+                time.sleep(_TRY_AGAIN_SECONDS)
 
 
 class Datastore(sqlite.SQLiteDatastore):
@@ -115,6 +130,15 @@ class Recorder(sqlite.SQLiteProcessRecorder):
 
     def construct_create_table_statements(self) -> list[str]:
         return [*super().construct_create_table_statements(), *TABLES]
+
+    def create_table(self) -> None:
+        """Make the tables; where another process makes them at the same moment, look again."""
+        for _ in range(_TRIES - 1):
+            try:
+                return super().create_table()
+            except IntegrityError:  # the library's mark was there when it came to set it
+                continue
+        return super().create_table()
 
     def _insert_events(
         self, c: sqlite.SQLiteCursor, stored_events: Sequence[StoredEvent], **kwargs: Any

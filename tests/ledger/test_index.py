@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -244,3 +245,38 @@ def test_a_disk_error_while_writing_loses_nothing(ledger: Ledger, monkeypatch: p
     item = ledger.index.work_item("T-1")
     assert item is not None
     assert item.version == 5
+
+
+def test_a_new_index_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    """Eight threads make the same file at the same moment, ten times: all get it, and none an error."""
+    put_on = url(tmp_path / "log.db")
+    caught_up(put_on, tmp_path / "unused.db")
+    failed: list[BaseException] = []
+
+    def open_it(index: Path, begin: threading.Barrier) -> None:
+        begin.wait(30)
+        try:
+            caught_up(put_on, index)
+        except BaseException as error:
+            failed.append(error)
+
+    for number in range(10):
+        begin = threading.Barrier(8)
+        threads = [threading.Thread(target=open_it, args=(tmp_path / f"{number}.db", begin)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+
+
+def test_an_index_may_be_emptied_and_opened_any_number_of_times(tmp_path: Path) -> None:
+    """Rebuilding leaves nothing behind that the next opening would trip over."""
+    path = tmp_path / "ledger.db"
+    for _ in range(4):
+        with opened(url(path), path) as ledger:
+            ledger.index.start_over()
+        with opened(url(path), path) as ledger:
+            put(ledger.log, [("T-1", note(1))])
+            assert ledger.indexer.catch_up() > 0
+    assert [name for name, _ in dump(path)["tracking"]] == ["__migration__", "log/0"]
