@@ -53,14 +53,14 @@ HEARTS = Scope(
 PARALLEL = Scope(
     "two pauses of one execution, one action",
     (*ACTING, *WATCHING, people.clock, people.rechecks, people.inputs, people.waivers),
-    9,
+    10,
     setup=(P1, SAME),
     observers=1,
 )
 EDITS = Scope(
     "two pauses of one execution, two actions, edited into each other",
     (*ACTING, *WATCHING, people.reviewers),
-    8,
+    9,
     setup=(P1, OTHERS),
     actions=("A", "B"),
     observers=1,
@@ -68,7 +68,7 @@ EDITS = Scope(
 TAKEOVER = Scope(
     "two executions, one action",
     (*ACTING, *WATCHING, *OWNING),
-    7,
+    10,
     setup=(P1,),
     openings=(P1, LATER_SAME),
     observers=1,
@@ -76,7 +76,7 @@ TAKEOVER = Scope(
 ANOTHER_ACTION = Scope(
     "two executions, two actions",
     (*ACTING, people.observers, *OWNING, people.waivers),
-    6,
+    7,
     setup=(P1,),
     openings=(SAME, LATER_OTHER),
     actions=("A", "B"),
@@ -85,7 +85,7 @@ ANOTHER_ACTION = Scope(
 NOBODY = Scope(
     "a pause of nobody, whose side effect nobody gave",
     (*ACTING, *WATCHING, people.owners, people.takeovers, people.rechecks, people.openers, people.clock),
-    8,
+    11,
     setup=(pause("P1", "E1", {"action": "A", "fresh_for": 2}),),
     openings=(LATER_SAME,),
     askers=("ann", "bob", "eve"),
@@ -95,7 +95,7 @@ NOBODY = Scope(
 ROGUES = Scope(
     "somebody acts without a grant",
     (*ACTING, *WATCHING, people.rogues, people.rechecks, people.clock, people.waivers),
-    9,
+    8,
     setup=(P1, SAME),
     observers=1,
 )
@@ -113,4 +113,4 @@ SCOPES = [ONE_PAUSE, HEARTS, PARALLEL, EDITS, TAKEOVER, ANOTHER_ACTION, NOBODY, 
 
 DEEPER = [(PARALLEL, 20), (EDITS, 12), (TAKEOVER, 12), (ANOTHER_ACTION, 9), (NOBODY, 14), (ROGUES, 13), (EVERYTHING, 6)]
 SOAK = [scope._replace(depth=depth) for scope, depth in DEEPER]
-SOAK += [scope._replace(name=f"{scope.name}, two observers", depth=9, observers=2) for scope in (PARALLEL, TAKEOVER)]
+SOAK += [scope._replace(name=f"{scope.name}, two observers", depth=11, observers=2) for scope in (PARALLEL, TAKEOVER)]
