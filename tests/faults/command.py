@@ -1,17 +1,26 @@
-"""The real command line in a process of its own."""
+"""The real command line, each time in a process of its own.
+
+``start`` starts Python anew. ``run`` lets a process that has imported the program fork one for the command, which
+saves the second that the imports take; what it runs is the same ``main``, with stdin, stdout and stderr of its own.
+"""
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 COMMAND = [sys.executable, "-c", "from consumers.cli.app import main; main()"]
 END_SECONDS = 120.0
+_TOO_LONG = -signal.SIGKILL
 _OWN = ("PAUSELEDGER_LOG", "PAUSELEDGER_INDEX", "COLUMNS", "FORCE_COLOR")
 
 
@@ -53,6 +62,8 @@ def run(
     seconds: float = END_SECONDS,
 ) -> Result:
     """Run ``pauseledger`` in a folder until it ends. ``limit`` runs in the process before it starts."""
+    if limit is None:
+        return _forked(arguments, folder, stdin, environment(**(env or {})), seconds)
     process = start(*arguments, folder=folder, env=env, stdin=subprocess.PIPE, preexec_fn=limit)
     try:
         out, err = process.communicate(stdin, timeout=seconds)
@@ -61,6 +72,77 @@ def run(
         process.communicate()
         raise
     return Result(process.returncode, out.decode(), err.decode())
+
+
+def _forked(arguments: Sequence[str], folder: Path, stdin: bytes, env: dict[str, str], seconds: float) -> Result:
+    with tempfile.TemporaryDirectory(prefix="run-") as streams:
+        paths = [f"{streams}/{name}" for name in ("in", "out", "err")]
+        Path(paths[0]).write_bytes(stdin)
+        order = {"arguments": list(arguments), "folder": str(folder), "env": env, "paths": paths, "seconds": seconds}
+        parent = _parent()
+        parent.stdin.write(json.dumps(order).encode() + b"\n")
+        parent.stdin.flush()
+        code = int(parent.stdout.readline())
+        assert code != _TOO_LONG, f"{arguments} did not end within {seconds:g} s"
+        return Result(code, Path(paths[1]).read_text(), Path(paths[2]).read_text())
+
+
+_PARENTS: list[Any] = []
+
+
+def _parent() -> Any:
+    """The process that forks; started when it is first needed, ended with the tests."""
+    if not _PARENTS or _PARENTS[-1].poll() is not None:
+        started = [sys.executable, "-c", "from tests.faults.command import serve; serve()"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        _PARENTS.append(subprocess.Popen(started, cwd=Path(__file__).parents[2], env=environment(), **pipes))
+        atexit.register(_PARENTS[-1].communicate)
+    return _PARENTS[-1]
+
+
+def serve() -> None:
+    """Fork a process for each order that comes on stdin, and say how it ended."""
+    import ledger.logs.kafka
+    import ledger.logs.sqlite  # noqa: F401
+    from consumers.cli.app import main
+
+    orders = os.fdopen(os.dup(0), "rb", buffering=0)
+    while text := orders.readline():
+        order = json.loads(text)
+        if (child := os.fork()) == 0:
+            os._exit(_obey(order, main))
+        os.write(1, b"%d\n" % _ended(child, order["seconds"]))
+
+
+def _ended(child: int, seconds: float) -> int:
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    _, status = os.waitpid(child, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _obey(order: dict[str, Any], main: Callable[[], None]) -> int:
+    """In the forked process: run the command as if it had been started, and return its exit code."""
+    read, *written = order["paths"]
+    os.dup2(os.open(read, os.O_RDONLY), 0)
+    for number, path in enumerate(written, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(order["folder"])
+    os.environ.clear()
+    os.environ.update(order["env"])
+    sys.argv = ["pauseledger", *order["arguments"]]
+    code: object = 1
+    try:
+        main()
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code or 0
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code if isinstance(code, int) else 1
 
 
 def complete_lines(data: bytes) -> list[dict[str, Any]]:
