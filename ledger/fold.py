@@ -22,6 +22,8 @@ from ledger.refusals import Scene, refusal, scene_of
 from ledger.times import from_milliseconds
 from ledger.verdict import Outcome, Verdict
 
+_GIVES_PERMISSION = ("pauseledger.resume.requested", "pauseledger.side_effect.attempted")
+
 
 class First(NamedTuple):
     """The first entry of a work item with some source and id, and its verdict."""
@@ -93,7 +95,9 @@ def fold_entry(item: WorkItem, record: Record, reading: Reading, first: First | 
             verdict = _verdict(record, event, "refused", *refused)
         else:
             item = CHANGES[event.type](scene)
-            verdict = _with_permission(scene, _verdict(record, event, "accepted", "ok"))
+            verdict = _verdict(record, event, "accepted", "ok")
+            if event.type in _GIVES_PERMISSION:
+                verdict = _with_permission(scene, verdict)
     elif first.says_the_same(reading):
         verdict = _verdict(record, event, "duplicate", "duplicate")._replace(first=first.verdict.as_dict())
     else:

@@ -28,15 +28,6 @@ def _exact_integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= _LONGEST_INTEGER else float(digits)
 
 
-def depth(value: Any) -> int:
-    """How deep arrays and objects are nested in a parsed JSON value; 0 for a scalar."""
-    deepest, layer = 0, [value]
-    while layer := [item for item in layer if isinstance(item, (dict, list))]:
-        deepest += 1
-        layer = [inner for item in layer for inner in (item.values() if isinstance(item, dict) else item)]
-    return deepest
-
-
 def _too_deep(text: bytes) -> bool:
     """Whether the brackets of a text, outside its strings, nest deeper than is read."""
     bare = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", text, flags=re.DOTALL)
@@ -48,7 +39,13 @@ def _too_deep(text: bytes) -> bool:
     return False
 
 
+def _refuse_too_deep(text: bytes) -> None:
+    if text.count(b"[") + text.count(b"{") > DEEPEST and _too_deep(text):
+        raise ValueError(f"nested deeper than {DEEPEST} levels")
+
+
 def _read_exactly(text: bytes) -> Any:
+    _refuse_too_deep(text)
     value = json.loads(text.decode("utf-8"), parse_int=_exact_integer, parse_constant=_refuse_constant)
     if b"\\u" in text:
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises where a surrogate stands alone
@@ -57,8 +54,8 @@ def _read_exactly(text: bytes) -> Any:
 
 def read_json(text: bytes) -> Any:
     """The value of a JSON text. Raises ``ValueError``."""
-    if text.count(b"[") + text.count(b"{") > DEEPEST and _too_deep(text):
-        raise ValueError(f"nested deeper than {DEEPEST} levels")
+    if len(text) > 2 * DEEPEST:  # a shorter text that closes its brackets can't nest deeper
+        _refuse_too_deep(text)
     if _LONG_NUMBER in text.translate(_DIGITS_AS_ONES):
         return _read_exactly(text)
     try:

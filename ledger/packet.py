@@ -8,7 +8,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from ledger.actions import Action
 from ledger.events import SideEffect
@@ -21,21 +22,20 @@ _new = object.__new__
 _set = object.__setattr__
 
 
-class Frozen(BaseModel):
-    """A frozen model that is changed by making another."""
+class Frozen:
+    """A frozen dataclass that is changed by making another.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Pydantic's dataclasses, not its models: a model's ``__getattr__`` slows down each reading of a field.
+    """
 
     def but(self, **changes: Any) -> Self:
         """A copy with some fields changed. Not validated: only the fold calls it, with values it has judged."""
-        copy = _new(type(self))
+        copy = _new(self.__class__)
         _set(copy, "__dict__", self.__dict__ | changes)
-        _set(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__)
-        _set(copy, "__pydantic_extra__", None)
-        _set(copy, "__pydantic_private__", None)
         return copy
 
 
+@dataclass(frozen=True, kw_only=True)
 class Execution(Frozen):
     """One run on the work item. ``owner_set`` is the entry that set its owner; ``owner_changed`` the last change."""
 
@@ -46,6 +46,7 @@ class Execution(Frozen):
     retired: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
 class Rival(Frozen):
     """An execution that somebody started beside the canonical one; ``by`` says whether it was recorded who did."""
 
@@ -53,6 +54,7 @@ class Rival(Frozen):
     recorded_by: bool
 
 
+@dataclass(frozen=True, kw_only=True)
 class Pause(Frozen):
     """The state of one pause: the packet's fields, and what the rules need beside them."""
 
@@ -109,6 +111,7 @@ class Pause(Frozen):
         return None if self.heartbeat_timeout is None else shifted(self.heartbeat_at, self.heartbeat_timeout)
 
 
+@dataclass(frozen=True, kw_only=True)
 class WorkItem(Frozen):
     """The folded state of one work item. ``version`` counts its entries that were not malformed.
 
@@ -169,6 +172,8 @@ class WorkItem(Frozen):
         return landed
 
 
+WORK_ITEM: TypeAdapter[WorkItem] = TypeAdapter(WorkItem)
+
 _UNSEEN = WorkItem(
     subject="",
     partition=0,
@@ -187,13 +192,15 @@ _UNSEEN = WorkItem(
 
 def _landed_as(pause: Pause | None) -> str | None:
     """The digest under which a pause's action is known to have happened; null where it isn't, or has no digest."""
-    return pause.action_digest if pause is not None and pause.side_effect == "happened" else None
+    if pause is None or pause.side_effect != "happened":
+        return None
+    return pause.action_digest
 
 
 def _listed(ids: tuple[str, ...], pause: str, present: bool) -> tuple[str, ...]:
-    if present:
-        return ids if pause in ids else (*ids, pause)
-    return tuple(one for one in ids if one != pause)
+    if (pause in ids) is present:
+        return ids
+    return (*ids, pause) if present else tuple([one for one in ids if one != pause])
 
 
 def packet_of(item: WorkItem, pause: Pause, stop_signals: list[str]) -> dict[str, Any]:

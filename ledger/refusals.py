@@ -55,13 +55,16 @@ def scene_of(item: WorkItem, event: LedgerEvent, instant: datetime, offset: int)
     return Scene(item, event, data, instant, offset, known, pause)
 
 
-def principals(event: LedgerEvent) -> set[str]:
-    """Who speaks: the actor, and the roles that it holds."""
-    speakers = set() if event.actor is None else {event.actor}
-    if event.actorroles is not None:
-        speakers.update(role.strip(" ") for role in event.actorroles.split(","))
-    speakers.discard("")
-    return speakers
+def speaks_for(event: LedgerEvent, *principals: str | None) -> bool:
+    """Whether one of these speaks: as the actor, or as one of the roles that it holds."""
+    actor, roles = event.actor, event.actorroles
+    if actor is not None and actor in principals:
+        return True
+    return roles is not None and any(name and name in principals for name in map(_bare, roles.split(",")))
+
+
+def _bare(role: str) -> str:
+    return role.strip(" ")
 
 
 def deadline(scene: Scene) -> datetime | None:
@@ -73,7 +76,7 @@ def deadline(scene: Scene) -> datetime | None:
 
 
 def is_authorised(scene: Scene) -> bool:
-    return not principals(scene.event).isdisjoint(scene.found.resume_authority)
+    return speaks_for(scene.event, *scene.found.resume_authority)
 
 
 def _is_canonical(scene: Scene) -> bool:
@@ -160,7 +163,7 @@ def _with_fence_and_closed(scene: Scene) -> bool:
 
 def _stranger(scene: Scene) -> bool:
     pause = scene.found
-    return principals(scene.event).isdisjoint(one for one in (pause.owner, pause.heartbeat_by) if one is not None)
+    return not speaks_for(scene.event, pause.owner, pause.heartbeat_by)
 
 
 def _lapsed(scene: Scene) -> bool:
@@ -174,7 +177,7 @@ def _unauthorised(scene: Scene) -> bool:
 
 def _unauthorised_and_not_owner(scene: Scene) -> bool:
     owner = scene.item.owner_of(scene.item.canonical)
-    return not is_authorised(scene) and (owner is None or owner not in principals(scene.event))
+    return not is_authorised(scene) and not speaks_for(scene.event, owner)
 
 
 def _other_action(scene: Scene) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from ledger.cloudevents import read_event
 from ledger.decision import decide
 from ledger.fold import Replay
-from ledger.packet import Pause, WorkItem
+from ledger.packet import WORK_ITEM, Pause, WorkItem
 from ledger.record import Record
 from ledger.times import LATEST, shifted
 from ledger.verdict import Verdict
@@ -159,7 +159,7 @@ def check_snapshots(records: list[Record]) -> None:
     replay = folded(records[:half])
     whole = folded(records)
     for subject, item in replay.items.items():
-        again = WorkItem.model_validate_json(item.model_dump_json())
+        again = WORK_ITEM.validate_json(WORK_ITEM.dump_json(item))
         assert again == item
         replay.items[subject] = again
     assert folded(records[half:], replay).items == whole.items
