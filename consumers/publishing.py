@@ -46,8 +46,10 @@ class IndexCourt:
         return verdict
 
     def close(self) -> None:
-        self._indexer.index.close()
-        self._log.close()
+        try:
+            self._indexer.index.close()
+        finally:
+            self._log.close()
 
 
 def open_publisher(

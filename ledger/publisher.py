@@ -186,7 +186,8 @@ class Publisher:
             self._end(LedgerError(f"The publisher failed: {error!r}."))
         finally:
             if court is not None:
-                court.close()
+                with suppress(Exception):  # everybody has been answered: nobody is left to be told
+                    court.close()
 
     def _end(self, error: LedgerError) -> None:
         self._fatal = error

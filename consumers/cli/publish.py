@@ -136,6 +136,8 @@ class _Printer:
     def _run(self) -> None:
         try:
             while (future := self._answers.get()) is not None:
+                if not future.done():
+                    sys.stdout.buffer.flush()  # what is there must not wait for what isn't
                 self._print(future.result())
                 if self._answers.empty():
                     sys.stdout.buffer.flush()

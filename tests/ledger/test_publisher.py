@@ -371,3 +371,16 @@ def test_one_record_that_is_late_does_not_hold_up_its_batch(opening: Opening, co
     court.away = False
     found = [answer.result(PATIENCE_SECONDS) for answer in answers]
     assert [number for number, answer in enumerate(found) if not answer.accepted] == [3]
+
+
+def test_a_court_that_can_not_be_closed_is_no_traceback(opening: Opening, court: ScriptedCourt) -> None:
+    """Its client may find its broker frozen just then; everybody has been answered."""
+
+    def stuck() -> None:
+        court.closed.set()
+        raise ZeroDivisionError("the client's own error")
+
+    court.close = stuck  # type: ignore[method-assign]
+    with opening() as publisher:
+        assert publisher.publish(note(1)).accepted
+    assert court.closed.wait(PATIENCE_SECONDS)
