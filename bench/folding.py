@@ -1,0 +1,57 @@
+"""Figure: the fold, from raw bytes to verdict, against reading the same bytes as events and nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+
+from pydantic import ValidationError
+
+from bench.rounds import Figure, in_turns, rates, seconds
+from bench.sizes import Sizes
+from bench.workload import Workload, records
+from ledger.events import EVENTS
+from ledger.fold import Replay
+
+
+def fold(sizes: Sizes) -> list[Figure]:
+    entries = records(Workload(), sizes.fold)
+    values = [record.value or b"" for record in entries]
+    read = EVENTS.validate_json
+
+    def judged() -> float:
+        take = Replay(1).take
+
+        def run() -> None:
+            for record in entries:
+                take(record)
+
+        return seconds(run)
+
+    def only_read() -> float:
+        def run() -> None:
+            for value in values:
+                with suppress(ValidationError):
+                    read(value)
+
+        return seconds(run)
+
+    ours, theirs = in_turns("fold", judged, only_read, sizes.rounds)
+    return [
+        Figure(
+            name="fold",
+            title="Fold: raw bytes to verdict",
+            unit="entries/s",
+            ours="ledger.fold.Replay.take",
+            theirs="ledger.events.EVENTS.validate_json alone",
+            target=0.35,
+            at_least=True,
+            ours_each=rates(ours, len(entries)),
+            theirs_each=rates(theirs, len(entries)),
+            notes={
+                "entries": len(entries),
+                "bytes_an_entry": round(sum(map(len, values)) / len(values)),
+                "verdicts": dict(Counter(one.code for one in Replay(1).take_all(entries)).most_common()),
+            },
+        )
+    ]
