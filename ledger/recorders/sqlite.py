@@ -13,7 +13,8 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from eventsourcing import sqlite
@@ -43,6 +44,7 @@ _MOVE = (
     "ON CONFLICT (partition) DO UPDATE SET next_offset = :next_offset, last_offset = :last_offset, "
     "last_digest = :last_digest WHERE next_offset = :started RETURNING next_offset"
 )
+_ANOTHER = "Set PAUSELEDGER_INDEX to the index's file, or to a new one, and run: pauseledger rebuild."
 _FIRST = "INSERT OR IGNORE INTO index_firsts VALUES (?, ?, ?, ?)"
 
 
@@ -88,7 +90,7 @@ class Pool(sqlite.SQLiteConnectionPool):
         while True:
             try:
                 return super()._create_connection()
-            except sqlite3.OperationalError as error:
+            except sqlite3.DatabaseError as error:
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy or time.monotonic() > deadline:
                     raise ledger_error(error, f"The index {self.db_name}") from error
@@ -107,6 +109,23 @@ class Datastore(sqlite.SQLiteDatastore):
     def transaction(self, *, commit: bool) -> Iterator[sqlite.SQLiteCursor]:
         with _explained(self.pool.db_name), super().transaction(commit=commit) as cursor:
             yield cursor
+
+
+def _refuse_foreign(path: str) -> None:
+    """Raises ``UnusableLog`` for an SQLite file of something else, which stays as it is."""
+    if not Path(path).exists():
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=_LOCK_TIMEOUT_SECONDS)) as connection:
+            rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    except sqlite3.Error as error:
+        found = ledger_error(error, f"The index {path}")
+        if isinstance(found, UnusableLog):
+            found.advice = _ANOTHER
+        raise found from error
+    tables = {name for (name,) in rows}
+    if tables and not tables & {"index_identity", "log_identity"}:
+        raise UnusableLog(f"The index {path} is an SQLite file of something else.", _ANOTHER)
 
 
 @contextmanager
@@ -233,6 +252,7 @@ class Factory(sqlite.SQLiteFactory):
     process_recorder_class = Recorder
 
     def __init__(self, env: Environment) -> None:
+        _refuse_foreign(str(env.get(self.SQLITE_DBNAME)))
         super().__init__(env)
         self.datastore.close()
         self.datastore = Datastore(str(env.get(self.SQLITE_DBNAME)))

@@ -59,11 +59,15 @@ def run(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
     limit: Callable[[], None] | None = None,
+    user: int | None = None,
     seconds: float = END_SECONDS,
 ) -> Result:
-    """Run ``pauseledger`` in a folder until it ends. ``limit`` runs in the process before it starts."""
+    """Run ``pauseledger`` in a folder until it ends.
+
+    ``limit`` runs in the process before it starts; ``user`` is whom it runs as, where we may choose.
+    """
     if limit is None:
-        return _forked(arguments, folder, stdin, environment(**(env or {})), seconds)
+        return _forked(arguments, folder, stdin, environment(**(env or {})), seconds, user)
     process = start(*arguments, folder=folder, env=env, stdin=subprocess.PIPE, preexec_fn=limit)
     try:
         out, err = process.communicate(stdin, timeout=seconds)
@@ -74,11 +78,14 @@ def run(
     return Result(process.returncode, out.decode(), err.decode())
 
 
-def _forked(arguments: Sequence[str], folder: Path, stdin: bytes, env: dict[str, str], seconds: float) -> Result:
+def _forked(
+    arguments: Sequence[str], folder: Path, stdin: bytes, env: dict[str, str], seconds: float, user: int | None
+) -> Result:
     with tempfile.TemporaryDirectory(prefix="run-") as streams:
         paths = [f"{streams}/{name}" for name in ("in", "out", "err")]
         Path(paths[0]).write_bytes(stdin)
         order = {"arguments": list(arguments), "folder": str(folder), "env": env, "paths": paths, "seconds": seconds}
+        order["user"] = user if os.geteuid() == 0 else None
         parent = _parent()
         parent.stdin.write(json.dumps(order).encode() + b"\n")
         parent.stdin.flush()
@@ -129,6 +136,9 @@ def _obey(order: dict[str, Any], main: Callable[[], None]) -> int:
     for number, path in enumerate(written, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     os.chdir(order["folder"])
+    if (user := order["user"]) is not None:
+        os.setgid(user)
+        os.setuid(user)
     os.environ.clear()
     os.environ.update(order["env"])
     sys.argv = ["pauseledger", *order["arguments"]]
