@@ -288,7 +288,9 @@ def test_partitions_that_were_added_halt(broker: Broker, address: str, tmp_path:
     halted(address, tmp_path, "partitions")
 
 
-@pytest.mark.parametrize("later", [0, 10, 40], ids=["shorter", "as long", "longer"])
+@pytest.mark.parametrize(
+    "later", [0, pytest.param(10, marks=pytest.mark.soak), 40], ids=["shorter", "as long", "longer"]
+)
 def test_a_broker_restored_from_an_old_copy_halts(own_broker: Broker, tmp_path: Path, later: int) -> None:
     """Shorter than what was read, or grown again by other entries: another history lies there."""
     address = f"kafka://{own_broker.address}/ledger"
