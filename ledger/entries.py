@@ -15,11 +15,11 @@ import orjson
 from eventsourcing.persistence import Mapper, MapperDeserialisationError, StoredEvent
 
 from ledger.changes import CHANGES
-from ledger.cloudevents import known_reading
+from ledger.cloudevents import known_event
 from ledger.fold import First
 from ledger.packet import WORK_ITEM, WorkItem
 from ledger.record import Record, read_record_bytes, record_bytes
-from ledger.refusals import scene_of
+from ledger.refusals import Scene
 from ledger.times import from_milliseconds, parse_instant, to_milliseconds
 from ledger.verdict import Outcome, Verdict
 
@@ -43,17 +43,17 @@ class Entry(NamedTuple):
 
     def verdict(self) -> Verdict:
         """The verdict that this entry was given."""
-        content = known_reading(self.record).content
+        event = known_event(self.record)
         code, detail, fence, digest, until, first = orjson.loads(self.ruling) if self.ruling else _PLAIN
         record = self.record
         return Verdict(
             record.partition,
             record.offset,
             record.recorded_at,
-            content["subject"],
-            content["id"],
-            content["source"],
-            content["type"],
+            event.subject,
+            event.id,
+            event.source,
+            event.type,
             self.outcome,
             code,
             detail,
@@ -135,9 +135,8 @@ def replayed(item: WorkItem | None, entry: Entry) -> WorkItem:
     if item is None:
         item = WorkItem.unseen(entry.originator_id, entry.record.partition)
     if entry.outcome == "accepted":
-        event = known_reading(entry.record).event
-        assert event is not None
-        item = CHANGES[event.type](scene_of(item, event, entry.instant, entry.record.offset))
+        event = known_event(entry.record)
+        item = CHANGES[event.type](Scene(item, event, entry.instant, entry.record.offset))
     return item.but(version=entry.originator_version, instant=entry.instant)
 
 

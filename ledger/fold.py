@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from ledger.changes import CHANGES
 from ledger.cloudevents import Reading, content_of, read_event
-from ledger.decision import judge, valid_until
+from ledger.decision import valid_until
 from ledger.events import LedgerEvent
 from ledger.json_text import same_data
 from ledger.packet import WorkItem
 from ledger.record import Record
-from ledger.refusals import Scene, refusal, scene_of
+from ledger.refusals import Scene, refusal
 from ledger.times import from_milliseconds
 from ledger.verdict import Outcome, Verdict
 
@@ -33,8 +33,8 @@ class First(NamedTuple):
 
     def says_the_same(self, reading: Reading) -> bool:
         """Whether another event of the same source and id has the same type and data."""
-        first = content_of(self.record)
-        return bool(first["type"] == reading.content["type"]) and same_data(first["data"], reading.content["data"])
+        first, again = content_of(self.record), reading.content
+        return bool(first["type"] == again["type"]) and same_data(first["data"], again["data"])
 
 
 def _verdict(record: Record, event: LedgerEvent, outcome: Outcome, code: str, detail: str = "") -> Verdict:
@@ -74,8 +74,8 @@ def _with_permission(scene: Scene, verdict: Verdict) -> Verdict:
     if kind == "pauseledger.resume.requested":
         return verdict._replace(fence=scene.offset, action_digest=scene.found.action_digest)
     if kind == "pauseledger.side_effect.attempted" and scene.data.fence is not None:
-        clear = judge(scene.item, scene.found, scene.instant, own="not_happened")
-        return verdict._replace(fence=scene.data.fence, valid_until=valid_until(scene.found, clear))
+        until = valid_until(scene.found, scene.clear_otherwise)
+        return verdict._replace(fence=scene.data.fence, valid_until=until)
     return verdict
 
 
@@ -90,7 +90,7 @@ def fold_entry(item: WorkItem, record: Record, reading: Reading, first: First | 
     if item.instant is not None and item.instant > instant:
         instant = item.instant
     if first is None:
-        scene = scene_of(item, event, instant, record.offset)
+        scene = Scene(item, event, instant, record.offset)
         if refused := refusal(scene):
             verdict = _verdict(record, event, "refused", *refused)
         else:

@@ -150,16 +150,18 @@ class WorkItem(Frozen):
 
     def with_pause(self, pause: Pause) -> Self:
         """This work item with a pause put in, or put in another's place; the indexes follow."""
-        before = self.pauses.get(pause.pause)
-        changes: dict[str, Any] = {"pauses": self.pauses | {pause.pause: pause}}
-        if before is None or before.is_open != pause.is_open:
-            changes["open"] = _listed(self.open, pause.pause, pause.is_open)
-        if before is None or before.side_effect != pause.side_effect:
-            unsettled = pause.side_effect == "indeterminate"
-            changes["unsettled"] = _listed(self.unsettled, pause.pause, unsettled)
-        if _landed_as(before) != _landed_as(pause):
-            changes["landed"] = self._landed_with(before, pause)
-        return self.but(**changes)
+        name = pause.pause
+        before = self.pauses.get(name)
+        pauses = {**self.pauses, name: pause}
+        alike = before is not None and before.closed == pause.closed and before.side_effect == pause.side_effect
+        if alike and pause.side_effect != "happened":
+            return self.but(pauses=pauses)  # a heartbeat, and most else: the indexes stay
+        return self.but(
+            pauses=pauses,
+            open=_listed(self.open, name, pause.closed is None),
+            unsettled=_listed(self.unsettled, name, pause.side_effect == "indeterminate"),
+            landed=self.landed if _landed_as(before) == _landed_as(pause) else self._landed_with(before, pause),
+        )
 
     def _landed_with(self, before: Pause | None, after: Pause) -> dict[str, tuple[str, ...]]:
         landed = dict(self.landed)

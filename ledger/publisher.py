@@ -20,7 +20,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from ledger.errors import LedgerError, LogUnavailable, WrongUsage
+from ledger.errors import DiskFailed, LedgerError, LogUnavailable, WrongUsage
 from ledger.log import Draft, Receipt
 from ledger.outbox import Outbox
 from ledger.resending import LOST_SECONDS, Resender
@@ -268,7 +268,7 @@ class Publisher:
         """Send on what the outbox holds; whether something of it is on its way."""
         if self._resender is None or self._abandoned.is_set():
             return False
-        with suppress(LogUnavailable):
+        with suppress(LogUnavailable, DiskFailed):  # what is published next is told of it
             return self._resender.step(lambda drafts: _put(court, drafts), court.partitions)
         return False
 

@@ -10,28 +10,59 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ledger.decision import judge, reason
+from ledger.decision import Judgement, judge, reason
 from ledger.events import LedgerEvent
-from ledger.packet import Execution, Pause, WorkItem
+from ledger.packet import Pause, WorkItem
 from ledger.times import shifted
 
 
-class Scene(NamedTuple):
-    """What a rule may look at: the work item before the entry, the event, and the entry's instant and offset."""
+class Scene:
+    """What a rule may look at: the work item before the entry, the event, and the entry's instant and offset.
 
-    item: WorkItem
-    event: LedgerEvent
-    data: Any
-    instant: datetime
-    offset: int
-    execution: Execution | None
-    pause: Pause | None
+    Judgements are made when a rule first asks for them, and once.
+    """
+
+    __slots__ = ("_clear", "_judged", "data", "event", "execution", "instant", "item", "offset", "pause")
+
+    def __init__(self, item: WorkItem, event: LedgerEvent, instant: datetime, offset: int) -> None:
+        data: Any = event.data
+        name: str | None = data.execution
+        self.item = item
+        self.event = event
+        self.data = data
+        self.instant = instant
+        self.offset = offset
+        self.execution = None if name is None else item.executions.get(name)
+        self.pause = self._pause_of(name) if item.pauses else None
+        self._judged: Judgement | None = None
+        self._clear: Judgement | None = None
+
+    def _pause_of(self, execution: str | None) -> Pause | None:
+        """The pause that the event names: of its execution, or of any, where the event speaks for none."""
+        pause = self.item.pauses.get(getattr(self.data, "pause", None) or "")
+        if pause is None or pause.execution == execution or self.event.type == "pauseledger.inputs.changed":
+            return pause
+        return None
 
     @property
     def found(self) -> Pause:
         """The pause that the event speaks of, where the rules have made sure that there is one."""
         assert self.pause is not None
         return self.pause
+
+    @property
+    def judged(self) -> Judgement:
+        """The decision at this instant."""
+        if self._judged is None:
+            self._judged = judge(self.item, self.found, self.instant)
+        return self._judged
+
+    @property
+    def clear_otherwise(self) -> Judgement:
+        """The decision at this instant, were the packet's own side effect ``not_happened``."""
+        if self._clear is None:
+            self._clear = judge(self.item, self.found, self.instant, own="not_happened")
+        return self._clear
 
 
 Question = Callable[[Scene], bool | str]
@@ -40,19 +71,6 @@ Question = Callable[[Scene], bool | str]
 class Rule(NamedTuple):
     code: str
     applies: Question
-
-
-def scene_of(item: WorkItem, event: LedgerEvent, instant: datetime, offset: int) -> Scene:
-    """The scene of an event: its execution and its pause, where the work item has them."""
-    data: Any = event.data
-    execution: str | None = data.execution
-    known = None if execution is None else item.executions.get(execution)
-    pause = None
-    if item.pauses and (name := getattr(data, "pause", None)) is not None:
-        pause = item.pauses.get(name)
-        if pause is not None and pause.execution != execution and event.type != "pauseledger.inputs.changed":
-            pause = None
-    return Scene(item, event, data, instant, offset, known, pause)
 
 
 def speaks_for(event: LedgerEvent, *principals: str | None) -> bool:
@@ -203,7 +221,7 @@ def _approved_but_stale(scene: Scene) -> bool:
 
 def _decision_is(branch: str) -> Question:
     def question(scene: Scene) -> bool | str:
-        judgement = judge(scene.item, scene.found, scene.instant)
+        judgement = scene.judged
         return judgement.decision == branch and reason(scene.item, scene.found, judgement)
 
     return question
@@ -217,7 +235,7 @@ def _fence_is_stale(scene: Scene) -> bool:
 def _not_clear_any_more(scene: Scene) -> bool | str:
     if scene.data.fence is None:
         return False
-    judgement = judge(scene.item, scene.found, scene.instant, own="not_happened")
+    judgement = scene.clear_otherwise
     return judgement.decision != "resume" and reason(scene.item, scene.found, judgement)
 
 
@@ -245,7 +263,7 @@ def _closes_too_early(scene: Scene) -> bool:
         case "executed":
             return pause.side_effect != "happened"
         case "settled":
-            return judge(scene.item, pause, scene.instant).side_effect != "happened"
+            return scene.judged.side_effect != "happened"
         case _:
             return pause.side_effect != "not_happened"
 

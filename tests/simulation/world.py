@@ -1,6 +1,6 @@
 """The world model: a ledger that is judged by the real fold, a target on which actions land, and people and workers.
 
-The fold is driven by what it is made of (``scene_of``, ``refusal``, ``CHANGES``), with events that were validated once.
+The fold is driven by what it is made of (``Scene``, ``refusal``, ``CHANGES``), with events that were validated once.
 Reading bytes and duplicates are left out: they are tested elsewhere, and a duplicate changes nothing.
 
 1. A worker acts only when its own attempt was accepted: that is a *token*. A token lands once, as late as it likes, or
@@ -117,7 +117,7 @@ def event_of(name: str, actor: str | None, content: tuple[tuple[str, Any], ...])
 def publish(world: World, name: str, actor: str | None = None, **data: Any) -> tuple[World, str]:
     """Put an entry on the ledger: the world after it, and its code. The truth listens to what was accepted."""
     event = event_of(name, actor, tuple(data.items()))
-    scene = refusals.scene_of(world.item, event, world.instant, world.offset)
+    scene = refusals.Scene(world.item, event, world.instant, world.offset)
     if refused := refusals.refusal(scene):
         return world, refused[0]
     entry = Told(name, data | {"actor": actor}, world.now, world.offset)
