@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 
 from consumers.publishing import open_publisher
 from ledger import publisher as publisher_module
-from ledger.errors import LedgerError, LogUnavailable, UnusableLog, WrongUsage
+from ledger.errors import DiskFailed, LedgerError, LogUnavailable, UnusableLog, WrongUsage
 from ledger.log import Draft
 from ledger.outbox import Outbox
 from ledger.publisher import Publisher
@@ -278,15 +278,18 @@ def test_an_outbox_that_fails_is_told_and_ends_nothing(
     court.acknowledges = False
     publisher.publish(note(1))
 
-    def full(*_: object) -> list[int]:
-        raise LogUnavailable("the disk is full")
+    def full(rows: Sequence[object]) -> None:
+        if rows:
+            raise DiskFailed("the disk is full")
 
     monkeypatch.setattr(outbox, "put", full)
-    with pytest.raises(LogUnavailable, match="full"):
+    with pytest.raises(DiskFailed, match="full"):
         publisher.publish(note(2))
     monkeypatch.setattr(outbox, "remove", full)
     court.acknowledge()
     assert publisher.publish(note(3), deadline_seconds=PATIENCE_SECONDS).accepted
+    until(lambda: court.values.count(note(1)) > 1, what="a second sending")
+    assert publisher.publish(note(4), deadline_seconds=PATIENCE_SECONDS).accepted
     monkeypatch.undo()
     until(lambda: publisher.waiting == 0, what="an empty outbox")
 
