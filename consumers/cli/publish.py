@@ -51,6 +51,10 @@ def publish(
     if not as_json:
         show.tally(console(stderr=True), printed)
     if printed["unknown"]:
+        problem = (
+            f"{printed['unknown']:,} of these events got no verdict within {timeout:g} s: they may or may not be there."
+        )
+        typer.echo(f"pauseledger: {problem} Send the same lines again: what is there counts once.", err=True)
         raise typer.Exit(_UNKNOWN)
     if strict and printed["not accepted"]:
         raise typer.Exit(_NOT_ACCEPTED)

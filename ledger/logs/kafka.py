@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 
 from ledger.log import Draft, Identity, Receipt, Slice
 from ledger.logs.kafka_client import Settings
@@ -84,6 +85,7 @@ class KafkaLog:
 
     def close(self) -> None:
         """Close all connections; what is unsent is dropped, and its futures stay open."""
-        self._writer.close()
-        self._reader.close()
-        self._desk.close()
+        with ExitStack() as closing:  # each is closed, whatever a frozen broker makes of the others
+            closing.callback(self._desk.close)
+            closing.callback(self._reader.close)
+            closing.callback(self._writer.close)

@@ -192,10 +192,8 @@ def test_whatever_is_on_a_long_log(check: Test) -> None:
 
 
 def test_the_random_ledgers_are_not_shallow() -> None:
-    """Over those hundred ledgers nearly every type is accepted, and most codes are given: not only refusals.
-
-    Not quite every one: what Hypothesis draws depends a little on which modules were imported before.
-    """
+    """Over those hundred ledgers nearly every type is accepted, and most codes are given: not only refusals."""
+    # Nearly: what Hypothesis draws depends a little on which modules were imported before.
     seen: Counter[str] = Counter()
 
     def count(records: list[Record]) -> None:
