@@ -168,7 +168,8 @@ def test_a_broker_that_goes_away_makes_lines_unknown(tmp_path: Path, own_broker:
     assert [(one["verdict"], one["code"]) for one in found] == [("unknown", "unacknowledged")] * 3
     assert all(set(one) == UNKNOWN_MEMBERS and one["partition"] is None for one in found)
     assert [one["id"] for one in found] == ["open-1", "resume-1", "note-1"]
-    assert (process.returncode, process.stderr.read()) == (4, b"")
+    assert process.returncode == 4
+    assert process.stderr.read().startswith(b"pauseledger: 3 of these events got no verdict within")
     assert 2.9 < took < 12.0
     process.stdout.close()
     process.stderr.close()
