@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from ledger.events import EVENT_TYPES, EVENTS, LedgerEvent
-from ledger.json_text import read_json
+from ledger.json_text import DEEPEST, read_json
 from ledger.partitions import partition_of
 from ledger.record import Headers, Record
 
@@ -157,13 +157,13 @@ def _missing_attribute(content: Mapping[str, Any]) -> str | None:
 def _event_at_once(record: Record) -> LedgerEvent | None:
     """The event of a record in structured mode in which nothing is wrong: nearly always. Null says nothing.
 
-    The parser inside the model takes NaN and infinities for JSON, and a missing ``specversion`` for ours: those go the
-    long way. In all else it is at least as strict as :func:`~ledger.json_text.read_json`.
+    The parser inside the model takes NaN and infinities for JSON, nests deeper than we do, and takes a missing
+    ``specversion`` for ours: those go the long way. In all else it is at least as strict as :func:`~ledger.json_text.read_json`.
     """
     value = record.value
     if value is None or (record.headers and record.headers != STRUCTURED_HEADERS):
         return None
-    if b"NaN" in value or b"Infinity" in value:
+    if b"NaN" in value or b"Infinity" in value or value.count(b"[") + value.count(b"{") > DEEPEST:
         return None
     try:
         event = _READ(value)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-DEEPEST = 256
+DEEPEST = 128  # well below what any library here reads and writes, snapshots included
 _DIGITS_AS_ONES = bytes(0x31 if 0x30 <= byte <= 0x39 else 0 for byte in range(256))
 _LONG_NUMBER = b"1" * 19  # what an integer beyond 64 bits has at least
 _LONGEST_INTEGER = 4_000  # digits; Python refuses more than 4,300

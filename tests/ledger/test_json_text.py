@@ -80,7 +80,7 @@ def test_an_integer_that_nothing_could_hold_is_no_error() -> None:
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 def test_nesting_is_limited(opening: bytes) -> None:
-    """256 levels are read, one more is refused, and a million cost nothing."""
+    """128 levels are read, one more is refused, and a million cost nothing."""
     close = b"]" if opening == b"[" else b"}"
     inner = b"1" if opening != b"[" else b""
     assert read_json(opening * DEEPEST + inner + close * DEEPEST)
