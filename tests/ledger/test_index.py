@@ -280,3 +280,18 @@ def test_an_index_may_be_emptied_and_opened_any_number_of_times(tmp_path: Path) 
             put(ledger.log, [("T-1", note(1))])
             assert ledger.indexer.catch_up() > 0
     assert [name for name, _ in dump(path)["tracking"]] == ["__migration__", "log/0"]
+
+
+def test_the_deepest_event_that_is_read_can_be_read_from_a_snapshot(ledger: Ledger) -> None:
+    """A pause whose runtime nests as deep as JSON may here is still there after a snapshot was taken."""
+    deep = '{"a":' * 126 + "1" + "}" * 126
+    attributes = '{"specversion":"1.0","source":"/s","subject":"T-1","type":"pauseledger.'
+    opened_line = f'{attributes}pause.opened","id":"o","data":{{"execution":"r","pause":"p","runtime":{deep}}}}}'
+    notes = [f'{attributes}note.added","id":"n{number}","data":{{"text":"x"}}}}' for number in range(300)]
+    put(ledger.log, [("T-1", text.encode()) for text in [opened_line, *notes]])
+    ledger.indexer.catch_up()
+    assert ledger.index.recorder.select("SELECT count(*) FROM stored_snapshots") == [(1,)]
+    item = ledger.index.work_item("T-1")
+    assert item is not None
+    assert item.version == 301
+    assert list(item.pauses) == ["p"]
