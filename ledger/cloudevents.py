@@ -158,7 +158,7 @@ def _event_at_once(record: Record) -> LedgerEvent | None:
     """The event of a record in structured mode in which nothing is wrong: nearly always. Null says nothing.
 
     The parser inside the model takes NaN and infinities for JSON, nests deeper than we do, and takes a missing
-    ``specversion`` for ours: those go the long way. In all else it is at least as strict as :func:`~ledger.json_text.read_json`.
+    ``specversion`` for ours: those go the long way. In all else it is at least as strict as our own reading.
     """
     value = record.value
     if value is None or (record.headers and record.headers != STRUCTURED_HEADERS):

@@ -78,16 +78,14 @@ class ItemSnapshot(NamedTuple):
 def entry_of(item: WorkItem, record: Record, verdict: Verdict) -> Entry:
     """The entry that brought a work item to its present version."""
     assert item.instant is not None
+    ruling = b"" if verdict.code == "ok" and verdict.fence is None else _ruling(verdict)
+    return Entry(item.subject, item.version, item.instant, record, verdict.verdict, ruling)
+
+
+def _ruling(verdict: Verdict) -> bytes:
+    """What a verdict has beside its outcome; only what accepts without giving a permission has nothing."""
     until = None if verdict.valid_until is None else verdict.valid_until.isoformat()
-    ruling = (verdict.code, verdict.detail, verdict.fence, verdict.action_digest, until, verdict.first)
-    return Entry(
-        item.subject,
-        item.version,
-        item.instant,
-        record,
-        verdict.verdict,
-        b"" if ruling == _PLAIN else orjson.dumps(ruling),
-    )
+    return orjson.dumps((verdict.code, verdict.detail, verdict.fence, verdict.action_digest, until, verdict.first))
 
 
 def stored_entry(entry: Entry) -> StoredEvent:

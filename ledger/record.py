@@ -18,6 +18,7 @@ MOST_RECORD_BYTES = 4 * 1024 * 1024
 _NULL = 0xFFFFFFFF
 _POSITION = struct.Struct(">QQ")
 _LENGTH = struct.Struct(">I")
+_POSITION_AND_LENGTH = struct.Struct(">QQI")
 
 
 class Record(NamedTuple):
@@ -42,8 +43,11 @@ def _framed(data: bytes | None) -> bytes:
 
 def record_bytes(record: Record) -> bytes:
     """The record as bytes (protocol, section 9): everything but the partition, nothing re-serialised."""
-    position = _POSITION.pack(record.offset, record.recorded_at)
-    return position + _framed(record.key) + _framed(record.value) + headers_bytes(record.headers)
+    _, offset, recorded_at, key, value, headers = record
+    if key is None or value is None:
+        return _POSITION.pack(offset, recorded_at) + _framed(key) + _framed(value) + headers_bytes(headers)
+    head = _POSITION_AND_LENGTH.pack(offset, recorded_at, len(key))
+    return b"".join((head, key, _LENGTH.pack(len(value)), value, headers_bytes(headers)))
 
 
 @lru_cache(maxsize=256)  # in structured mode all headers are alike
