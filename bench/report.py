@@ -113,6 +113,7 @@ def _drawn(run: dict[str, Any], path: Path) -> None:
         axes.errorbar(middle, at, xerr=[[middle - low], [high - middle]], color="#333333", capsize=3, linewidth=1)
         axes.annotate(f"{ratio['of_medians']:.3g}", (high, at), xytext=(6, -4), textcoords="offset points")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.axvline(1, color="#333333", linewidth=1, linestyle="--")
     names = [
         f"{one['title']} ({'≥' if 'at_least' in one['target'] else '≤'} {next(iter(one['target'].values())):g})"
