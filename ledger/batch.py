@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, Protocol
 
 from eventsourcing.persistence import StoredEvent
 
-from ledger.cloudevents import Reading
+from ledger.cloudevents import Fault
 from ledger.entries import entry_of, stored_entry
+from ledger.events import LedgerEvent
 from ledger.fold import First, fold_entry, malformed
 from ledger.packet import WorkItem
 from ledger.record import Record
@@ -63,7 +64,7 @@ class Projection(Protocol):
 def fold_batch(
     partition: int,
     records: Sequence[Record],
-    readings: Sequence[Reading],
+    events: Sequence[LedgerEvent | Fault],
     items: Mapping[str, WorkItem],
     firsts: Mapping[Name, First],
 ) -> Batch:
@@ -72,16 +73,15 @@ def fold_batch(
     verdicts: list[Verdict] = []
     versions: list[int | None] = []
     entries: list[StoredEvent] = []
-    for record, reading in zip(records, readings, strict=True):
-        event = reading.event
-        if event is None:
-            verdicts.append(malformed(record, reading))
+    for record, event in zip(records, events, strict=True):
+        if isinstance(event, Fault):
+            verdicts.append(malformed(record, event))
             versions.append(None)
             continue
         subject, name = event.subject, (event.subject, event.source, event.id)
         item = now.get(subject) or WorkItem.unseen(subject, partition)
         first = seen.get(name)
-        item, verdict = fold_entry(item, record, reading, first)
+        item, verdict = fold_entry(item, record, event, first)
         now[subject] = item
         if first is None:
             seen[name] = First(record, verdict)

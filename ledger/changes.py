@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
-from ledger.packet import Ending, Execution, Pause, Rival, WorkItem
+from ledger.events import SideEffect
+from ledger.packet import UNOPENED, Ended, Ending, Execution, Pause, Rival, Terms, WorkItem
 from ledger.refusals import Scene, deadline, replaced_by
+
+Fields = dict[str, Any]
+"""Fields of a pause, as they will be."""
 
 
 def _without_rivals(item: WorkItem, executions: Iterable[str]) -> dict[str, Rival]:
@@ -16,7 +21,7 @@ def _without_rivals(item: WorkItem, executions: Iterable[str]) -> dict[str, Riva
 
 
 def _closed(item: WorkItem, pause: Pause, offset: int, outcome: Ending) -> WorkItem:
-    return item.with_pause(pause.but(closed=offset, outcome=outcome))
+    return item.with_pause(pause.but(ended=Ended(outcome, offset)))
 
 
 def _open_pauses(item: WorkItem, execution: str | None = None) -> list[Pause]:
@@ -42,7 +47,7 @@ def _first_owner(item: WorkItem, name: str, owner: str, offset: int) -> WorkItem
     item = _with_execution(item, name, item.executions[name].but(owner=owner, owner_set=offset))
     for pause in _open_pauses(item, name):
         if pause.owner is None:
-            authority = pause.resume_authority if pause.authority_given else (owner,)
+            authority = pause.resume_authority if pause.terms.authority_given else (owner,)
             item = item.with_pause(pause.but(owner=owner, owner_set=offset, resume_authority=authority))
     return item
 
@@ -104,6 +109,26 @@ def _on_a_claimed_item(scene: Scene) -> WorkItem:
     return item
 
 
+def _terms(scene: Scene, route: str | None) -> Terms:
+    """What a pause keeps as it was opened; ``route`` is its execution's."""
+    data = scene.data
+    return UNOPENED.terms.but(
+        execution=data.execution,
+        opened=scene.offset,
+        trigger=data.trigger,
+        route=route if data.route is None else data.route,
+        recheck=data.recheck,
+        no_resume_condition=data.no_resume_condition,
+        contract=data.contract,
+        runtime=data.runtime,
+        authority_given=data.resume_authority is not None,
+        requires_review=bool(data.requires_review),
+        heartbeat_timeout=data.heartbeat_timeout,
+        heartbeat_by=data.heartbeat_by,
+        reconcile_within=data.reconcile_within,
+    )
+
+
 def pause_opened(scene: Scene) -> WorkItem:
     item, data, offset = _on_a_claimed_item(scene), scene.data, scene.offset
     execution = item.executions[data.execution]
@@ -111,29 +136,17 @@ def pause_opened(scene: Scene) -> WorkItem:
     if authority is None:
         authority = () if execution.owner is None else (execution.owner,)
     fresh_until = deadline(scene)
-    pause = Pause(
-        execution=data.execution,
+    pause = UNOPENED.but(
         pause=data.pause,
-        opened=offset,
-        trigger=data.trigger,
-        route=execution.route if data.route is None else data.route,
-        recheck=data.recheck,
-        no_resume_condition=data.no_resume_condition,
-        contract=data.contract,
-        runtime=data.runtime,
+        terms=_terms(scene, execution.route),
         pending_action=data.pending_action,
         owner=execution.owner,
         owner_set=execution.owner_set,
         resume_authority=authority,
-        authority_given=data.resume_authority is not None,
-        requires_review=bool(data.requires_review),
         fresh_until=fresh_until,
         fresh_set=None if fresh_until is None else offset,
-        heartbeat_timeout=data.heartbeat_timeout,
-        heartbeat_by=data.heartbeat_by,
         heartbeat_at=scene.instant,
         heartbeat_set=offset,
-        reconcile_within=data.reconcile_within,
         side_effect=data.side_effect or "indeterminate",
         side_effect_since=scene.instant,
         side_effect_set=offset,
@@ -165,7 +178,7 @@ def branch_started(scene: Scene) -> WorkItem:
 
 def _expired(scene: Scene, pause: Pause) -> Pause:
     """What the pause rests on has changed: its plan is stale now, its approval and an unused grant are void."""
-    changes: dict[str, object] = {"reviewed": None}
+    changes: Fields = {"reviewed": None}
     if pause.grant == "granted":
         changes["grant"] = "none"
     if pause.fresh_until is not None and pause.fresh_until > scene.instant:
@@ -180,62 +193,60 @@ def inputs_changed(scene: Scene) -> WorkItem:
     return item
 
 
-def _refreshed(scene: Scene, pause: Pause) -> Pause:
+def _refreshed(scene: Scene) -> Fields:
     """A person or a check looked at the pause now: that counts as a heartbeat, and may set a new deadline."""
-    pause = pause.but(heartbeat_at=scene.instant, heartbeat_set=scene.offset)
+    beaten: Fields = {"heartbeat_at": scene.instant, "heartbeat_set": scene.offset}
     until = deadline(scene)
-    return pause if until is None else pause.but(fresh_until=until, fresh_set=scene.offset)
+    return beaten if until is None else beaten | {"fresh_until": until, "fresh_set": scene.offset}
 
 
 def inputs_rechecked(scene: Scene) -> WorkItem:
-    return scene.item.with_pause(_refreshed(scene, scene.found))
+    return scene.item.with_pause(scene.found.but(**_refreshed(scene)))
 
 
 def review_decided(scene: Scene) -> WorkItem:
-    pause, data = _refreshed(scene, scene.found), scene.data
+    pause, data, changes = scene.found, scene.data, _refreshed(scene)
     if data.outcome == "reject":
-        return _closed(scene.item, pause, scene.offset, "rejected")
+        return _closed(scene.item, pause.but(**changes), scene.offset, "rejected")
     if data.outcome == "edit":
-        pause = pause.but(pending_action=data.pending_action)
-    return scene.item.with_pause(pause.but(reviewed=pause.action_digest))
+        changes |= {"pending_action": data.pending_action, "reviewed": data.pending_action.digest}
+    else:
+        changes["reviewed"] = pause.action_digest
+    return scene.item.with_pause(pause.but(**changes))
 
 
-def _indeterminate(scene: Scene, pause: Pause) -> Pause:
-    """From now on the action may land, and only an observation settles whether it did."""
-    if pause.side_effect == "indeterminate":
-        return pause
-    return pause.but(side_effect="indeterminate", side_effect_since=scene.instant, side_effect_set=scene.offset)
+def _now(scene: Scene, side_effect: SideEffect) -> Fields:
+    """What is known of the side effect now, where it is something else than before."""
+    if scene.found.side_effect == side_effect:
+        return {}
+    return {"side_effect": side_effect, "side_effect_since": scene.instant, "side_effect_set": scene.offset}
 
 
 def resume_requested(scene: Scene) -> WorkItem:
-    pause = _indeterminate(scene, scene.found)
-    granted = pause.but(grant="granted", fence=scene.offset, side_effect_by=scene.offset, binds=True)
-    return scene.item.with_pause(granted)
+    """From now on the action may land, and only an observation settles whether it did."""
+    changes: Fields = {"grant": "granted", "fence": scene.offset, "side_effect_by": scene.offset, "binds": True}
+    return scene.item.with_pause(scene.found.but(**changes, **_now(scene, "indeterminate")))
 
 
 def side_effect_attempted(scene: Scene) -> WorkItem:
     pause = scene.found
+    changes: Fields = {"grant": "attempted", "side_effect_by": scene.offset, "binds": True, "waived": False}
     if scene.data.fence is None:
-        pause = pause.but(acted_without_grant=True)
+        changes["acted_without_grant"] = True
         if pause.side_effect != "happened":
-            pause = _indeterminate(scene, pause)
-    attempted = pause.but(grant="attempted", side_effect_by=scene.offset, binds=True, waived=False)
-    return scene.item.with_pause(attempted)
+            changes |= _now(scene, "indeterminate")
+    return scene.item.with_pause(pause.but(**changes))
 
 
 def side_effect_observed(scene: Scene) -> WorkItem:
-    pause, status = scene.found, scene.data.status
-    pause = pause.but(binds=True, waived=False)
+    status = scene.data.status
+    changes: Fields = {"binds": True, "waived": False}
     if status != "indeterminate":
-        pause = pause.but(grant="none")
-    if status != pause.side_effect:
-        pause = pause.but(
-            side_effect=status,
-            side_effect_since=scene.instant,
-            side_effect_set=scene.offset,
-            side_effect_by=scene.offset,
-        )
-    return scene.item.with_pause(pause)
+        changes["grant"] = "none"
+    if seen := _now(scene, status):
+        changes |= seen
+        changes["side_effect_by"] = scene.offset
+    return scene.item.with_pause(scene.found.but(**changes))
 
 
 def debt_waived(scene: Scene) -> WorkItem:

@@ -88,8 +88,8 @@ def debt(pause: Pause) -> dict[str, Any] | None:
     """Who owes the outcome of a side effect that nobody knows, since when, and by when."""
     if pause.side_effect != "indeterminate" or pause.waived:
         return None
-    since = pause.side_effect_since
-    due = None if pause.reconcile_within is None else format_instant(shifted(since, pause.reconcile_within))
+    since, within = pause.side_effect_since, pause.terms.reconcile_within
+    due = None if within is None else format_instant(shifted(since, within))
     return {"owner": pause.owner, "since": format_instant(since), "due": due}
 
 

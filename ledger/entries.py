@@ -132,10 +132,11 @@ def replayed(item: WorkItem | None, entry: Entry) -> WorkItem:
     """The work item after one more of its entries, whose verdict is known: nothing is judged again."""
     if item is None:
         item = WorkItem.unseen(entry.originator_id, entry.record.partition)
+    changed = item
     if entry.outcome == "accepted":
         event = known_event(entry.record)
-        item = CHANGES[event.type](Scene(item, event, entry.instant, entry.record.offset))
-    return item.but(version=entry.originator_version, instant=entry.instant)
+        changed = CHANGES[event.type](Scene(item, event, entry.instant, entry.record.offset))
+    return changed.advanced(item, entry.instant)
 
 
 def project(item: WorkItem | None, events: Iterable[Any]) -> WorkItem | None:

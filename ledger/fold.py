@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from itertools import islice
+from typing import Any, NamedTuple
 
 from ledger.changes import CHANGES
-from ledger.cloudevents import Reading, content_of, read_event
+from ledger.cloudevents import Fault, content_of, read_event
 from ledger.decision import valid_until
 from ledger.events import LedgerEvent
 from ledger.json_text import same_data
@@ -22,8 +24,6 @@ from ledger.refusals import Scene, refusal
 from ledger.times import from_milliseconds
 from ledger.verdict import Outcome, Verdict
 
-_GIVES_PERMISSION = ("pauseledger.resume.requested", "pauseledger.side_effect.attempted")
-
 
 class First(NamedTuple):
     """The first entry of a work item with some source and id, and its verdict."""
@@ -31,78 +31,97 @@ class First(NamedTuple):
     record: Record
     verdict: Verdict
 
-    def says_the_same(self, reading: Reading) -> bool:
-        """Whether another event of the same source and id has the same type and data."""
-        first, again = content_of(self.record), reading.content
+    def says_the_same(self, record: Record) -> bool:
+        """Whether another record of the same source and id has the same type and data."""
+        first, again = content_of(self.record), content_of(record)
         return bool(first["type"] == again["type"]) and same_data(first["data"], again["data"])
 
 
-def _verdict(record: Record, event: LedgerEvent, outcome: Outcome, code: str, detail: str = "") -> Verdict:
+class Permission(NamedTuple):
+    """What an accepted request to act hands out: the fence, and what or until when it is worth something."""
+
+    fence: int | None = None
+    action_digest: str | None = None
+    valid_until: datetime | None = None
+
+
+_NONE = Permission()
+_READ_AHEAD = 256
+
+
+def _verdict(record: Record, event: LedgerEvent, outcome: Outcome, code: str, *more: Any) -> Verdict:
+    """The verdict of an event; ``more`` are its members after the code, in their order."""
+    partition, offset, recorded_at, _, _, _ = record
+    attributes = event.__dict__
     return Verdict(
-        record.partition,
-        record.offset,
-        record.recorded_at,
-        event.subject,
-        event.id,
-        event.source,
-        event.type,
+        partition,
+        offset,
+        recorded_at,
+        attributes["subject"],
+        attributes["id"],
+        attributes["source"],
+        attributes["type"],
         outcome,
         code,
-        detail,
+        *more,
     )
 
 
-def malformed(record: Record, reading: Reading) -> Verdict:
+def malformed(record: Record, fault: Fault) -> Verdict:
     """The verdict of a record that is no event of this ledger. It changes nothing."""
     return Verdict(
         record.partition,
         record.offset,
         record.recorded_at,
-        reading.attribute("subject"),
-        reading.attribute("id"),
-        reading.attribute("source"),
-        reading.attribute("type"),
+        fault.attribute("subject"),
+        fault.attribute("id"),
+        fault.attribute("source"),
+        fault.attribute("type"),
         "malformed",
-        reading.fault or "bad-data",
-        reading.detail,
+        fault.code,
+        fault.detail,
     )
 
 
-def _with_permission(scene: Scene, verdict: Verdict) -> Verdict:
-    """The verdict with what an accepted request to act hands out: the fence, and until when it is worth something."""
-    kind = scene.event.type
-    if kind == "pauseledger.resume.requested":
-        return verdict._replace(fence=scene.offset, action_digest=scene.found.action_digest)
-    if kind == "pauseledger.side_effect.attempted" and scene.data.fence is not None:
-        until = valid_until(scene.found, scene.clear_otherwise)
-        return verdict._replace(fence=scene.data.fence, valid_until=until)
-    return verdict
+def _granted(scene: Scene) -> Permission:
+    return Permission(scene.offset, action_digest=scene.found.action_digest)
 
 
-def fold_entry(item: WorkItem, record: Record, reading: Reading, first: First | None) -> tuple[WorkItem, Verdict]:
+def _allowed(scene: Scene) -> Permission:
+    if scene.data.fence is None:
+        return _NONE
+    return Permission(scene.data.fence, valid_until=valid_until(scene.found, scene.clear_otherwise))
+
+
+_PERMISSIONS: dict[str, Callable[[Scene], Permission]] = {
+    "pauseledger.resume.requested": _granted,
+    "pauseledger.side_effect.attempted": _allowed,
+}
+
+
+def fold_entry(item: WorkItem, record: Record, event: LedgerEvent, first: First | None) -> tuple[WorkItem, Verdict]:
     """The work item after a well-formed entry, and the entry's verdict.
 
     ``first`` is the first entry with the same source and id, null where this is it.
     """
-    event = reading.event
-    assert event is not None
     instant = from_milliseconds(record.recorded_at)
     if item.instant is not None and item.instant > instant:
         instant = item.instant
+    changed = item
     if first is None:
         scene = Scene(item, event, instant, record.offset)
         if refused := refusal(scene):
             verdict = _verdict(record, event, "refused", *refused)
         else:
-            item = CHANGES[event.type](scene)
-            verdict = _verdict(record, event, "accepted", "ok")
-            if event.type in _GIVES_PERMISSION:
-                verdict = _with_permission(scene, verdict)
-    elif first.says_the_same(reading):
-        verdict = _verdict(record, event, "duplicate", "duplicate")._replace(first=first.verdict.as_dict())
+            changed = CHANGES[event.type](scene)
+            hand_out = _PERMISSIONS.get(event.type)
+            permission = () if hand_out is None else ("", None, *hand_out(scene))
+            verdict = _verdict(record, event, "accepted", "ok", *permission)
+    elif first.says_the_same(record):
+        verdict = _verdict(record, event, "duplicate", "duplicate", "", first.verdict.as_dict())
     else:
         verdict = _verdict(record, event, "refused", "id-reused")
-    return item.but(version=item.version + 1, instant=instant), verdict
+    return changed.advanced(item, instant), verdict
 
 
 class Replay:
@@ -114,21 +133,28 @@ class Replay:
     def __init__(self, partitions: int) -> None:
         self.partitions = partitions
         self.items: dict[str, WorkItem] = {}
-        self._firsts: dict[tuple[str, str, str], First] = {}
+        self._firsts: dict[tuple[str, str, str], tuple[Record, Verdict]] = {}
 
     def take(self, record: Record) -> Verdict:
         """Fold one record in; its verdict."""
-        reading = read_event(record, self.partitions)
-        if reading.event is None:
-            return malformed(record, reading)
-        event = reading.event
-        item = self.items.get(event.subject) or WorkItem.unseen(event.subject, record.partition)
-        name = (event.subject, event.source, event.id)
-        first = self._firsts.get(name)
-        self.items[event.subject], verdict = fold_entry(item, record, reading, first)
-        if first is None:
-            self._firsts[name] = First(record, verdict)
-        return verdict
+        return self._folded(record, read_event(record, self.partitions))
 
     def take_all(self, records: Iterable[Record]) -> list[Verdict]:
-        return [self.take(record) for record in records]
+        """Fold records in; their verdicts. Some are read before they are folded, which is quicker than by turns."""
+        coming, verdicts = iter(records), []
+        while some := list(islice(coming, _READ_AHEAD)):
+            read = [read_event(record, self.partitions) for record in some]
+            verdicts += map(self._folded, some, read)
+        return verdicts
+
+    def _folded(self, record: Record, event: LedgerEvent | Fault) -> Verdict:
+        if isinstance(event, Fault):
+            return malformed(record, event)
+        subject = event.subject
+        item = self.items.get(subject) or WorkItem.unseen(subject, record.partition)
+        name = (subject, event.source, event.id)
+        first = self._firsts.get(name)
+        self.items[subject], verdict = fold_entry(item, record, event, None if first is None else First(*first))
+        if first is None:
+            self._firsts[name] = (record, verdict)
+        return verdict

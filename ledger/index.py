@@ -21,7 +21,7 @@ from eventsourcing.projection import EventSourcedProjection
 from eventsourcing.utils import Environment
 
 from ledger.batch import Batch, Change, ItemCache, Name, Projection, Rows, fold_batch
-from ledger.cloudevents import read_event
+from ledger.cloudevents import Fault, read_event
 from ledger.entries import Entry, EntryMapper, ItemSnapshot, first_of, project
 from ledger.fold import First
 from ledger.log import Identity, Slice
@@ -129,11 +129,11 @@ class Index(EventSourcedProjection[str]):
         return batch.verdicts
 
     def _folded(self, log: Identity, partition: int, records: Sequence[Record]) -> Batch:
-        readings = [read_event(record, log.partitions) for record in records]
-        events = [reading.event for reading in readings if reading.event is not None]
-        items = self._load({event.subject for event in events})
-        names = {(event.subject, event.source, event.id) for event in events if event.subject in items}
-        return fold_batch(partition, records, readings, items, self._load_firsts(names))
+        events = [read_event(record, log.partitions) for record in records]
+        sound = [event for event in events if not isinstance(event, Fault)]
+        items = self._load({event.subject for event in sound})
+        names = {(event.subject, event.source, event.id) for event in sound if event.subject in items}
+        return fold_batch(partition, records, events, items, self._load_firsts(names))
 
     def _load(self, subjects: set[str]) -> dict[str, WorkItem]:
         """The states of those work items that have any."""

@@ -6,14 +6,14 @@ Entries are offsets here, all of the work item's own partition; a packet prints 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from ledger.actions import Action
 from ledger.events import SideEffect
-from ledger.times import format_duration, format_instant, shifted
+from ledger.times import EPOCH, format_duration, format_instant, shifted
 
 Grant = Literal["none", "granted", "attempted"]
 Ending = Literal["executed", "settled", "abandoned", "rejected", "terminated", "finished", "waived"]
@@ -54,12 +54,18 @@ class Rival(Frozen):
     recorded_by: bool
 
 
+class Ended(NamedTuple):
+    """How a pause closed, and by which entry."""
+
+    outcome: Ending
+    closed: int
+
+
 @dataclass(frozen=True, kw_only=True)
-class Pause(Frozen):
-    """The state of one pause: the packet's fields, and what the rules need beside them."""
+class Terms(Frozen):
+    """What ``pause.opened`` laid down for good: apart from what changes, which is copied with every change."""
 
     execution: str
-    pause: str
     opened: int
     trigger: str | None = None
     route: str | None = None
@@ -67,20 +73,28 @@ class Pause(Frozen):
     no_resume_condition: str | None = None
     contract: str | None = None
     runtime: dict[str, Any] | None = None
+    authority_given: bool = False
+    requires_review: bool = False
+    heartbeat_timeout: timedelta | None = None
+    heartbeat_by: str | None = None
+    reconcile_within: timedelta | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pause(Frozen):
+    """The state of one pause: the packet's fields, and what the rules need beside them."""
+
+    pause: str
+    terms: Terms
     pending_action: Action | None = None
     owner: str | None = None
     owner_set: int | None = None
     resume_authority: tuple[str, ...] = ()
-    authority_given: bool = False
-    requires_review: bool = False
     reviewed: str | None = None
     fresh_until: datetime | None = None
     fresh_set: int | None = None
-    heartbeat_timeout: timedelta | None = None
-    heartbeat_by: str | None = None
     heartbeat_at: datetime
     heartbeat_set: int
-    reconcile_within: timedelta | None = None
     side_effect: SideEffect
     side_effect_since: datetime
     side_effect_set: int
@@ -90,8 +104,15 @@ class Pause(Frozen):
     waived: bool = False
     grant: Grant = "none"
     fence: int | None = None
-    closed: int | None = None
-    outcome: Ending | None = None
+    ended: Ended | None = None
+
+    @property
+    def execution(self) -> str:
+        return self.terms.execution
+
+    @property
+    def opened(self) -> int:
+        return self.terms.opened
 
     @property
     def action_digest(self) -> str | None:
@@ -99,25 +120,42 @@ class Pause(Frozen):
 
     @property
     def is_open(self) -> bool:
-        return self.closed is None
+        return self.ended is None
+
+    @property
+    def closed(self) -> int | None:
+        """The entry that closed it; null while it is open."""
+        return None if self.ended is None else self.ended.closed
+
+    @property
+    def outcome(self) -> Ending | None:
+        """How it closed; null while it is open."""
+        return None if self.ended is None else self.ended.outcome
 
     @property
     def review_missing(self) -> bool:
-        return self.requires_review and self.reviewed != self.action_digest
+        return self.terms.requires_review and self.reviewed != self.action_digest
 
     @property
     def lapses_at(self) -> datetime | None:
         """The instant from which the owner counts as lapsed; null without a heartbeat timeout."""
-        return None if self.heartbeat_timeout is None else shifted(self.heartbeat_at, self.heartbeat_timeout)
+        timeout = self.terms.heartbeat_timeout
+        return None if timeout is None else shifted(self.heartbeat_at, timeout)
+
+
+class Listed(NamedTuple):
+    """The ids of pauses by what is true of them, in the order opened: the open ones, those whose side effect is
+    indeterminate, and by action digest those whose side effect happened.
+    """
+
+    open: tuple[str, ...] = ()
+    unsettled: tuple[str, ...] = ()
+    landed: dict[str, tuple[str, ...]] = {}  # noqa: RUF012  # never changed in place
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkItem(Frozen):
-    """The folded state of one work item. ``version`` counts its entries that were not malformed.
-
-    ``unsettled`` and ``landed`` are indexes over ``pauses``: those whose side effect is indeterminate, and by action
-    digest those whose side effect happened; ``open`` holds the ids of open pauses, in the order opened.
-    """
+    """The folded state of one work item. ``version`` counts its entries that were not malformed."""
 
     subject: str
     partition: int
@@ -128,14 +166,38 @@ class WorkItem(Frozen):
     rivals: dict[str, Rival]
     moved: int | None
     pauses: dict[str, Pause]
-    open: tuple[str, ...]
-    unsettled: tuple[str, ...]
-    landed: dict[str, tuple[str, ...]]
+    listed: Listed
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The ids of open pauses, in the order opened."""
+        return self.listed.open
+
+    @property
+    def unsettled(self) -> tuple[str, ...]:
+        """The ids of pauses whose side effect is indeterminate."""
+        return self.listed.unsettled
+
+    @property
+    def landed(self) -> dict[str, tuple[str, ...]]:
+        """By action digest the ids of pauses whose side effect happened."""
+        return self.listed.landed
 
     @classmethod
     def unseen(cls, subject: str, partition: int) -> WorkItem:
         """A work item before its first entry."""
         return _UNSEEN.but(subject=subject, partition=partition)
+
+    def advanced(self, before: Self, instant: datetime) -> Self:
+        """This state as the one after ``before``: an entry more, and its instant.
+
+        One that the entry has changed is nobody else's yet, and is completed in place: a copy less an entry.
+        """
+        if self is before:
+            return self.but(version=before.version + 1, instant=instant)
+        self.__dict__["version"] = before.version + 1
+        self.__dict__["instant"] = instant
+        return self
 
     def entry(self, offset: int) -> str:
         return f"{self.partition}:{offset}"
@@ -149,28 +211,31 @@ class WorkItem(Frozen):
         return None if known is None else known.owner
 
     def with_pause(self, pause: Pause) -> Self:
-        """This work item with a pause put in, or put in another's place; the indexes follow."""
+        """This work item with a pause put in, or put in another's place; the lists follow."""
         name = pause.pause
         before = self.pauses.get(name)
         pauses = {**self.pauses, name: pause}
-        alike = before is not None and before.closed == pause.closed and before.side_effect == pause.side_effect
-        if alike and pause.side_effect != "happened":
-            return self.but(pauses=pauses)  # a heartbeat, and most else: the indexes stay
-        return self.but(
-            pauses=pauses,
-            open=_listed(self.open, name, pause.closed is None),
-            unsettled=_listed(self.unsettled, name, pause.side_effect == "indeterminate"),
-            landed=self.landed if _landed_as(before) == _landed_as(pause) else self._landed_with(before, pause),
+        if before is not None and before.ended is pause.ended and before.side_effect == pause.side_effect:
+            if pause.side_effect != "happened" or before.pending_action is pause.pending_action:
+                return self.but(pauses=pauses)  # a heartbeat, and most else
+        return self.but(pauses=pauses, listed=self._listed_with(before, pause))
+
+    def _listed_with(self, before: Pause | None, pause: Pause) -> Listed:
+        opened, unsettled, landed = self.listed
+        return Listed(
+            _with(opened, pause.pause, pause.ended is None),
+            _with(unsettled, pause.pause, pause.side_effect == "indeterminate"),
+            landed if _landed_as(before) == _landed_as(pause) else self._landed_with(before, pause),
         )
 
     def _landed_with(self, before: Pause | None, after: Pause) -> dict[str, tuple[str, ...]]:
         landed = dict(self.landed)
         if (digest := _landed_as(before)) is not None:
-            landed[digest] = _listed(landed[digest], after.pause, False)
+            landed[digest] = _with(landed[digest], after.pause, False)
             if not landed[digest]:
                 del landed[digest]
         if (digest := _landed_as(after)) is not None:
-            landed[digest] = _listed(landed.get(digest, ()), after.pause, True)
+            landed[digest] = _with(landed.get(digest, ()), after.pause, True)
         return landed
 
 
@@ -186,10 +251,21 @@ _UNSEEN = WorkItem(
     rivals={},
     moved=None,
     pauses={},
-    open=(),
-    unsettled=(),
-    landed={},
+    listed=Listed(),
 )
+
+
+UNOPENED = Pause(
+    pause="",
+    terms=Terms(execution="", opened=0),
+    heartbeat_at=EPOCH,
+    heartbeat_set=0,
+    side_effect="indeterminate",
+    side_effect_since=EPOCH,
+    side_effect_set=0,
+    side_effect_by=0,
+)
+"""What every pause is made from, by ``but``."""
 
 
 def _landed_as(pause: Pause | None) -> str | None:
@@ -199,7 +275,7 @@ def _landed_as(pause: Pause | None) -> str | None:
     return pause.action_digest
 
 
-def _listed(ids: tuple[str, ...], pause: str, present: bool) -> tuple[str, ...]:
+def _with(ids: tuple[str, ...], pause: str, present: bool) -> tuple[str, ...]:
     if (pause in ids) is present:
         return ids
     return (*ids, pause) if present else tuple([one for one in ids if one != pause])
@@ -207,7 +283,7 @@ def _listed(ids: tuple[str, ...], pause: str, present: bool) -> tuple[str, ...]:
 
 def packet_of(item: WorkItem, pause: Pause, stop_signals: list[str]) -> dict[str, Any]:
     """The packet as scripts read it (protocol, section 4)."""
-    action = pause.pending_action
+    action, terms = pause.pending_action, pause.terms
 
     def time(instant: datetime | None) -> str | None:
         return None if instant is None else format_instant(instant)
@@ -220,23 +296,23 @@ def packet_of(item: WorkItem, pause: Pause, stop_signals: list[str]) -> dict[str
         "execution": pause.execution,
         "pause": pause.pause,
         "opened": item.entry(pause.opened),
-        "trigger": pause.trigger,
-        "route": pause.route,
-        "recheck": pause.recheck,
-        "no_resume_condition": pause.no_resume_condition,
-        "contract": pause.contract,
-        "runtime": pause.runtime,
+        "trigger": terms.trigger,
+        "route": terms.route,
+        "recheck": terms.recheck,
+        "no_resume_condition": terms.no_resume_condition,
+        "contract": terms.contract,
+        "runtime": terms.runtime,
         "pending_action": None if action is None else dict(action.body),
         "action_digest": pause.action_digest,
         "owner": pause.owner,
         "resume_authority": list(pause.resume_authority),
-        "requires_review": pause.requires_review,
+        "requires_review": terms.requires_review,
         "reviewed": pause.reviewed,
         "fresh_until": time(pause.fresh_until),
-        "heartbeat_timeout": span(pause.heartbeat_timeout),
-        "heartbeat_by": pause.heartbeat_by,
+        "heartbeat_timeout": span(terms.heartbeat_timeout),
+        "heartbeat_by": terms.heartbeat_by,
         "heartbeat_at": time(pause.heartbeat_at),
-        "reconcile_within": span(pause.reconcile_within),
+        "reconcile_within": span(terms.reconcile_within),
         "side_effect": pause.side_effect,
         "side_effect_since": time(pause.side_effect_since),
         "side_effect_by": item.entry(pause.side_effect_by),

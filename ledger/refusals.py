@@ -22,7 +22,12 @@ class Scene:
     Judgements are made when a rule first asks for them, and once.
     """
 
-    __slots__ = ("_clear", "_judged", "data", "event", "execution", "instant", "item", "offset", "pause")
+    __slots__ = ("_clear", "_judged", "data", "event", "execution", "found", "instant", "item", "offset", "pause")
+
+    pause: Pause | None
+    """The pause that the event names; null where there is none of that name."""
+    found: Pause
+    """The same, where the rules have made sure that there is one."""
 
     def __init__(self, item: WorkItem, event: LedgerEvent, instant: datetime, offset: int) -> None:
         data: Any = event.data
@@ -33,22 +38,9 @@ class Scene:
         self.instant = instant
         self.offset = offset
         self.execution = None if name is None else item.executions.get(name)
-        self.pause = self._pause_of(name) if item.pauses else None
+        self.pause = self.found = _pause_of(item, event, name) if item.pauses else None  # type: ignore[assignment]
         self._judged: Judgement | None = None
         self._clear: Judgement | None = None
-
-    def _pause_of(self, execution: str | None) -> Pause | None:
-        """The pause that the event names: of its execution, or of any, where the event speaks for none."""
-        pause = self.item.pauses.get(getattr(self.data, "pause", None) or "")
-        if pause is None or pause.execution == execution or self.event.type == "pauseledger.inputs.changed":
-            return pause
-        return None
-
-    @property
-    def found(self) -> Pause:
-        """The pause that the event speaks of, where the rules have made sure that there is one."""
-        assert self.pause is not None
-        return self.pause
 
     @property
     def judged(self) -> Judgement:
@@ -63,6 +55,15 @@ class Scene:
         if self._clear is None:
             self._clear = judge(self.item, self.found, self.instant, own="not_happened")
         return self._clear
+
+
+def _pause_of(item: WorkItem, event: LedgerEvent, execution: str | None) -> Pause | None:
+    """The pause that an event names: of its execution, or of any, where the event speaks for none."""
+    name = event.data.__dict__.get("pause")  # not getattr: a model is slow to say what it has not
+    pause = None if name is None else item.pauses.get(name)
+    if pause is None or pause.execution == execution or event.type == "pauseledger.inputs.changed":
+        return pause
+    return None
 
 
 Question = Callable[[Scene], bool | str]
@@ -181,7 +182,7 @@ def _with_fence_and_closed(scene: Scene) -> bool:
 
 def _stranger(scene: Scene) -> bool:
     pause = scene.found
-    return not speaks_for(scene.event, pause.owner, pause.heartbeat_by)
+    return not speaks_for(scene.event, pause.owner, pause.terms.heartbeat_by)
 
 
 def _lapsed(scene: Scene) -> bool:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ledger.batch import Batch, Rows
-from ledger.cloudevents import content_of, read_event
+from ledger.cloudevents import Fault, content_of, read_event
 from ledger.fold import malformed
 from ledger.index import Index
 from ledger.record import Record, read_record_bytes, record_bytes
@@ -110,7 +110,14 @@ def _malformed(index: Index, partitions: int, subject: str) -> list[Line]:
         (subject,),
     )
     records = [read_record_bytes(partition, data)[0] for partition, data in rows]
-    return [Line(record, malformed(record, read_event(record, partitions))) for record in records]
+    return [Line(record, _verdict_of_malformed(record, partitions)) for record in records]
+
+
+def _verdict_of_malformed(record: Record, partitions: int) -> Verdict:
+    """What was wrong with a record still is: it is found again from its bytes."""
+    fault = read_event(record, partitions)
+    assert isinstance(fault, Fault)
+    return malformed(record, fault)
 
 
 def verdict_at(index: Index, partitions: int, partition: int, offset: int) -> Verdict | None:
@@ -123,5 +130,4 @@ def verdict_at(index: Index, partitions: int, partition: int, offset: int) -> Ve
     subject, version, data = rows[0]
     if version is not None:
         return index.entry(subject, version).verdict()
-    record = read_record_bytes(partition, data)[0]
-    return malformed(record, read_event(record, partitions))
+    return _verdict_of_malformed(read_record_bytes(partition, data)[0], partitions)

@@ -10,7 +10,7 @@ from typing import Any
 
 from consumers.indexer import Indexer
 from consumers.settings import Ledger, Settings
-from ledger.cloudevents import STRUCTURED_HEADERS, read_event
+from ledger.cloudevents import STRUCTURED_HEADERS, Fault, read_event
 from ledger.fold import First, fold_entry
 from ledger.log import Draft, Log
 from ledger.packet import WorkItem
@@ -92,13 +92,13 @@ def folded(log: Log) -> tuple[dict[str, list[WorkItem]], list[str]]:
     firsts: dict[tuple[str, str, str], First] = {}
     verdicts: list[str] = []
     for record in records_of(log):
-        reading = read_event(record, log.partitions)
-        if (event := reading.event) is None:
+        event = read_event(record, log.partitions)
+        if isinstance(event, Fault):
             verdicts.append("malformed")
             continue
         name = (event.subject, event.source, event.id)
         known = states.setdefault(event.subject, [WorkItem.unseen(event.subject, record.partition)])
-        item, verdict = fold_entry(known[-1], record, reading, firsts.get(name))
+        item, verdict = fold_entry(known[-1], record, event, firsts.get(name))
         known.append(item)
         firsts.setdefault(name, First(record, verdict))
         verdicts.append(verdict.verdict)

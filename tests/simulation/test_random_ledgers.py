@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from ledger.cloudevents import read_event
+from ledger.cloudevents import Fault, read_event
 from ledger.decision import decide
 from ledger.fold import Replay
 from ledger.packet import WORK_ITEM, Pause, WorkItem
@@ -31,10 +31,11 @@ def told(records: list[Record]) -> Iterator[tuple[Record, WorkItem | None, WorkI
     """Each record with its verdict, and with its work item before and after it."""
     replay = Replay(1)
     for record in records:
-        event = read_event(record, 1).event
-        before = None if event is None else replay.items.get(event.subject)
+        event = read_event(record, 1)
+        subject = None if isinstance(event, Fault) else event.subject
+        before = None if subject is None else replay.items.get(subject)
         verdict = replay.take(record)
-        yield record, before, None if event is None else replay.items[event.subject], verdict
+        yield record, before, None if subject is None else replay.items[subject], verdict
 
 
 def items_of(records: list[Record]) -> Iterator[WorkItem]:
@@ -80,7 +81,7 @@ def check_grants(records: list[Record]) -> None:
             continue
         assert before is not None
         assert after is not None
-        data = read_event(record, 1).event.data  # type: ignore[union-attr]
+        data = read_event(record, 1).data  # type: ignore[union-attr]
         pause = after.pauses[data.pause]
         if verdict.type == "pauseledger.resume.requested":
             assert before.pauses[data.pause].grant != "granted"
@@ -101,7 +102,7 @@ def check_unsettled(records: list[Record]) -> None:
     for record, before, after, verdict in told(records):
         if verdict.verdict != "accepted" or before is None or after is None:
             continue
-        event = read_event(record, 1).event
+        event = read_event(record, 1)
         name = getattr(event.data, "pause", None)  # type: ignore[union-attr]
         digest = None if name is None else after.pauses[name].action_digest
         doing = may_have.setdefault((after.subject, digest or ""), set())
