@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-GC_THRESHOLDS = (50_000, 20, 100)
+GC_THRESHOLDS = (250_000, 20, 100)
 """Those of the command line (``consumers.cli.app``), for every process here and for both sides."""
 
 Side = Callable[[], float]

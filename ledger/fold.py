@@ -141,7 +141,8 @@ class Replay:
 
     def take_all(self, records: Iterable[Record]) -> list[Verdict]:
         """Fold records in; their verdicts. Some are read before they are folded, which is quicker than by turns."""
-        coming, verdicts = iter(records), []
+        coming = iter(records)
+        verdicts: list[Verdict] = []
         while some := list(islice(coming, _READ_AHEAD)):
             read = [read_event(record, self.partitions) for record in some]
             verdicts += map(self._folded, some, read)

@@ -215,9 +215,13 @@ class WorkItem(Frozen):
         name = pause.pause
         before = self.pauses.get(name)
         pauses = {**self.pauses, name: pause}
-        if before is not None and before.ended is pause.ended and before.side_effect == pause.side_effect:
-            if pause.side_effect != "happened" or before.pending_action is pause.pending_action:
-                return self.but(pauses=pauses)  # a heartbeat, and most else
+        if (
+            before is not None
+            and before.ended is pause.ended
+            and before.side_effect == pause.side_effect
+            and (pause.side_effect != "happened" or before.pending_action is pause.pending_action)
+        ):
+            return self.but(pauses=pauses)  # a heartbeat, and most else
         return self.but(pauses=pauses, listed=self._listed_with(before, pause))
 
     def _listed_with(self, before: Pause | None, pause: Pause) -> Listed:

@@ -211,9 +211,12 @@ class Recorder(sqlite.SQLiteProcessRecorder):
     def versions(self, subjects: Iterable[str]) -> dict[str, int]:
         """The number of entries of each work item that has any."""
         statement = f"SELECT MAX(originator_version) FROM {self.events_table_name} WHERE originator_id = ?"
-        found = {}
+        found: dict[str, int] = {}
+        wanted = list(subjects)
+        if not wanted:
+            return found
         with self.datastore.transaction(commit=False) as c:
-            for subject in subjects:
+            for subject in wanted:
                 c.execute(statement, (subject,))
                 if (version := c.fetchone()[0]) is not None:
                     found[subject] = version
@@ -222,9 +225,12 @@ class Recorder(sqlite.SQLiteProcessRecorder):
     def first_versions(self, names: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], int]:
         """The version of the first entry of each (subject, source, id) that has one."""
         statement = "SELECT version FROM index_firsts WHERE subject = ? AND source = ? AND id = ?"
-        found = {}
+        found: dict[tuple[str, str, str], int] = {}
+        wanted = list(names)
+        if not wanted:
+            return found
         with self.datastore.transaction(commit=False) as c:
-            for name in names:
+            for name in wanted:
                 c.execute(statement, name)
                 if (row := c.fetchone()) is not None:
                     found[name] = row[0]
