@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.workload import Workload, chunks
+from bench.workload import ACTIVE_ITEMS, Workload, chunks
 from consumers.settings import Ledger, Settings
 from ledger.log import Draft
 from ledger.logs.sqlite import SqliteLog
@@ -42,9 +42,9 @@ def fill(path: Path, drafts: Iterator[Draft], progress: Callable[[int], None] | 
         log.close()
 
 
-def filled(path: Path, entries: int) -> Workload:
+def filled(path: Path, entries: int, *, active: int = ACTIVE_ITEMS) -> Workload:
     """An embedded log of so many entries, not indexed yet; the workload that it came from."""
-    workload = Workload(start=now())
+    workload = Workload(start=now(), active=active)
     fill(path, workload.drafts(entries))
     return workload
 

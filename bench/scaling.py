@@ -14,7 +14,7 @@ from bench.ledgers import filled, folder, indexed, now, opened
 from bench.publishing import command
 from bench.rounds import GC_THRESHOLDS, Figure, in_turns, say, seconds
 from bench.sizes import Sizes
-from bench.workload import Workload
+from bench.workload import ACTIVE_ITEMS, Workload
 from projections.decisions import as_of_now, decisions
 
 
@@ -38,11 +38,11 @@ class _Ledger:
         self.path = place / f"ledger-{entries}.db"
         self._chance = random.Random(entries)
         say(f"  decision: making a ledger of {entries} entries")
-        self._subjects = self._known(filled(self.path, entries))
+        self._subjects = self._known(filled(self.path, entries, active=min(ACTIVE_ITEMS, max(1, entries // 40))))
         indexed(self.path)
 
     def _known(self, workload: Workload) -> list[str]:
-        """Those that were born early enough to have an entry."""
+        """Those that were born early enough to have lived: about as many entries each, however long the ledger is."""
         return workload.subjects[: max(1, len(workload.subjects) // 2)]
 
     def drawn(self, count: int) -> list[str]:

@@ -6,11 +6,12 @@ where the batch started. Nothing is ever reset silently.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from ledger.errors import Fenced, LogChanged
 from ledger.index import Index, record_digest
-from ledger.log import Identity, Log
+from ledger.log import Identity, Log, Slice
 from ledger.recorders.sqlite import Position
 from ledger.verdict import Verdict
 
@@ -20,6 +21,8 @@ _REBUILD = "If this is the log that counts from now on, replay it: pauseledger r
 Progress = Callable[[int], None]
 """Called after each batch with the number of entries folded in it."""
 
+Fold = Callable[[Identity, int, Position, Slice], tuple[Sequence[Verdict], Position]]
+
 
 class Indexer:
     """Folds one log into one index."""
@@ -28,12 +31,15 @@ class Indexer:
         self.log = log
         self.index = index
         self.identity = self._recognised()
-        self._positions = index.recorder.positions()
+        self._known: dict[int, Position] | None = None
         for partition in range(self.identity.partitions):
             self._check_history(partition)
 
     def position(self, partition: int) -> Position:
-        return self._positions.get(partition, Position(0))
+        """Where the fold of a partition stands, what was folded ahead included."""
+        if self._known is None:
+            self._known = dict(self.index.recorder.positions())
+        return self._known.get(partition, Position(0))
 
     def _recognised(self) -> Identity:
         """The log's identity, which must be that of the log this index was made from."""
@@ -97,18 +103,44 @@ class Indexer:
 
     def step(self, partition: int, *, wait_seconds: float = 0.0) -> Sequence[Verdict]:
         """Fold the next batch of a partition; its verdicts, none where another indexer was faster."""
+        self.write()
+        return self._step(partition, self.index.fold, wait_seconds)
+
+    def step_ahead(self, partition: int, *, wait_seconds: float = 0.0) -> Sequence[Verdict]:
+        """As :meth:`step`, but in memory: :meth:`write` puts many batches into the index at once."""
+        return self._step(partition, self.index.fold_ahead, wait_seconds)
+
+    def write(self) -> None:
+        """Write what was folded ahead. Where another indexer has done it, it is forgotten."""
+        try:
+            with self._positions_in_doubt():
+                self.index.write_ahead(self.identity)
+        except Fenced:
+            self._recognised()
+
+    @contextmanager
+    def _positions_in_doubt(self) -> Iterator[None]:
+        """Whatever fails inside, the positions are read from the index again."""
+        try:
+            yield
+        except BaseException:
+            self._known = None
+            raise
+
+    def _step(self, partition: int, fold: Fold, wait_seconds: float) -> Sequence[Verdict]:
         started = self.position(partition)
         read = self.log.read(partition, started.next_offset, most=BATCH_ENTRIES, wait_seconds=wait_seconds)
         if read.next_offset == started.next_offset:
             return ()
         self._refuse_another_log()
         try:
-            verdicts = self.index.fold(self.identity, partition, started, read)
+            with self._positions_in_doubt():
+                verdicts, reached = fold(self.identity, partition, started, read)
         except Fenced:
             self._recognised()
-            self._positions = self.index.recorder.positions()
             return ()
-        self._positions[partition] = self.index.position(partition)
+        if self._known is not None:
+            self._known[partition] = reached
         return verdicts
 
     def _refuse_another_log(self) -> None:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 
 from consumers.indexer import Indexer
 from consumers.settings import Settings
-from ledger.errors import LogUnavailable
+from ledger.errors import LedgerError, LogUnavailable
 from ledger.log import Draft, Log, Receipt
 from ledger.outbox import Outbox
 from ledger.publisher import Publisher
 from ledger.verdict import Verdict
 from projections.trail import verdict_at
 
+_MOST_ENTRIES_AHEAD = 4_096
+_MOST_BYTES_AHEAD = 16 * 1024 * 1024
+
 
 class IndexCourt:
-    """Records on the log, then folds up to what was recorded: any process may index."""
+    """Records on the log, then folds up to what was recorded: any process may index.
+
+    The index is written behind the verdicts, many at once; a verdict rests on the log alone.
+    """
 
     def __init__(self, log: Log, indexer: Indexer) -> None:
         self.partitions = indexer.identity.partitions
@@ -34,19 +41,29 @@ class IndexCourt:
         found = {}
         for partition, end in ends.items():
             while self._indexer.position(partition).next_offset < end:
-                for verdict in self._indexer.step(partition, wait_seconds=1.0):
+                for verdict in self._indexer.step_ahead(partition, wait_seconds=1.0):
                     found[verdict.partition, verdict.offset] = verdict
         return [found.get((one.partition, one.offset)) or self._indexed(one) for one in receipts]
 
     def _indexed(self, receipt: Receipt) -> Verdict:
-        """The verdict of an entry that another indexer folded."""
-        verdict = verdict_at(self._indexer.index, self.partitions, receipt.partition, receipt.offset)
+        """The verdict of an entry that was folded before, here or by another indexer."""
+        index = self._indexer.index
+        verdict = index.verdict_ahead(receipt.partition, receipt.offset)
+        verdict = verdict or verdict_at(index, self.partitions, receipt.partition, receipt.offset)
         if verdict is None:
             raise LogUnavailable(f"Entry {receipt.partition}:{receipt.offset} is not indexed yet.", "Try again.")
         return verdict
 
+    def rest(self, *, idle: bool) -> None:
+        """Write the index, when there is time or much to write."""
+        entries, size = self._indexer.index.ahead()
+        if entries >= _MOST_ENTRIES_AHEAD or size >= _MOST_BYTES_AHEAD or (idle and entries):
+            self._indexer.write()
+
     def close(self) -> None:
         try:
+            with suppress(LedgerError):  # the log has it: whoever reads next indexes it, and is told what is wrong
+                self._indexer.write()
             self._indexer.index.close()
         finally:
             self._log.close()

@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -20,9 +21,11 @@ from eventsourcing.persistence import InfrastructureFactory, Tracking
 from eventsourcing.projection import EventSourcedProjection
 from eventsourcing.utils import Environment
 
+from ledger.ahead import Ahead
 from ledger.batch import Batch, Change, ItemCache, Name, Projection, Rows, fold_batch
 from ledger.cloudevents import Fault, read_event
 from ledger.entries import Entry, EntryMapper, ItemSnapshot, first_of, project
+from ledger.errors import Fenced
 from ledger.fold import First
 from ledger.log import Identity, Slice
 from ledger.packet import WorkItem
@@ -54,6 +57,7 @@ class Index(EventSourcedProjection[str]):
     def __init__(self, path: Path, projections: Sequence[Projection]) -> None:
         self._path = path
         self._cache = ItemCache()
+        self._ahead: dict[int, Ahead] = {}
         self.projections = projections
         super().__init__()
         self.recorder: Recorder
@@ -113,31 +117,75 @@ class Index(EventSourcedProjection[str]):
         """Where the fold of a partition stands."""
         return self.recorder.positions().get(partition, Position(0))
 
-    def fold(self, log: Identity, partition: int, started: Position, read: Slice) -> Sequence[Verdict]:
-        """Fold the records read at a position, and write it all in one transaction.
+    def fold(self, log: Identity, partition: int, started: Position, read: Slice) -> tuple[Sequence[Verdict], Position]:
+        """Fold the records read at a position, and write it all in one transaction; the verdicts, and where it stands.
 
         Raises ``Fenced`` when another indexer was faster: nothing was written, the position must be read again.
         """
+        ahead = Ahead(partition, started)
+        with self._nothing_kept_on_failure():
+            self._fold_onto(ahead, log, read)
+            self._write(log, ahead)
+        return ahead.whole().verdicts, ahead.reached
+
+    def fold_ahead(
+        self, log: Identity, partition: int, started: Position, read: Slice
+    ) -> tuple[Sequence[Verdict], Position]:
+        """Fold the records read at a position in memory, to be written later by :meth:`write_ahead`.
+
+        Raises ``Fenced`` when another indexer has moved on: what it wrote may have been taken for older than it is, so
+        all that was folded ahead is forgotten, and the positions must be read again.
+        """
+        ahead = self._ahead.setdefault(partition, Ahead(partition, started))
+        with self._nothing_kept_on_failure():
+            verdicts = self._fold_onto(ahead, log, read)
+            if self.position(partition).next_offset != ahead.started.next_offset:  # after all that was loaded
+                raise Fenced(f"Another indexer has moved partition {partition} on.")
+        return verdicts, ahead.reached
+
+    def write_ahead(self, log: Identity) -> None:
+        """Write what was folded ahead, a transaction a partition. Raises as :meth:`fold`; then all is forgotten."""
+        with self._nothing_kept_on_failure():
+            for partition in list(self._ahead):
+                self._write(log, self._ahead[partition])
+                del self._ahead[partition]
+
+    def ahead(self) -> tuple[int, int]:
+        """How many entries were folded ahead, and how many bytes they hold."""
+        return sum(one.entries for one in self._ahead.values()), sum(one.bytes for one in self._ahead.values())
+
+    def verdict_ahead(self, partition: int, offset: int) -> Verdict | None:
+        """The verdict of an entry that was folded ahead; null for any other."""
+        ahead = self._ahead.get(partition)
+        return None if ahead is None else ahead.verdict(offset)
+
+    @contextmanager
+    def _nothing_kept_on_failure(self) -> Iterator[None]:
         try:
-            batch = self._folded(log, partition, read.records)
-            self._write(log, batch, Move(partition, started.next_offset, _reached(started, read)))
+            yield
         except BaseException:
             self._cache.clear()
+            self._ahead.clear()
             raise
-        for change in batch.changes:
-            self._cache.put(change.after)
+
+    def _fold_onto(self, ahead: Ahead, log: Identity, read: Slice) -> Sequence[Verdict]:
+        batch = self._folded(log, ahead, read.records)
+        ahead.add(batch, _reached(ahead.reached, read))
         return batch.verdicts
 
-    def _folded(self, log: Identity, partition: int, records: Sequence[Record]) -> Batch:
+    def _folded(self, log: Identity, ahead: Ahead, records: Sequence[Record]) -> Batch:
         events = [read_event(record, log.partitions) for record in records]
         sound = [event for event in events if not isinstance(event, Fault)]
-        items = self._load({event.subject for event in sound})
+        items = self._load({event.subject for event in sound}, ahead.items)
         names = {(event.subject, event.source, event.id) for event in sound if event.subject in items}
-        return fold_batch(partition, records, events, items, self._load_firsts(names))
+        known = {name: first for name in names if (first := ahead.firsts.get(name)) is not None}
+        firsts = known | self._load_firsts(names - known.keys())
+        return fold_batch(ahead.partition, records, events, items, firsts)
 
-    def _load(self, subjects: set[str]) -> dict[str, WorkItem]:
+    def _load(self, subjects: set[str], ahead: Mapping[str, WorkItem]) -> dict[str, WorkItem]:
         """The states of those work items that have any."""
-        cached = {subject: item for subject in subjects if (item := self._cache.get(subject)) is not None}
+        found = ((subject, ahead.get(subject) or self._cache.get(subject)) for subject in subjects)
+        cached = {subject: item for subject, item in found if item is not None}
         others = self.recorder.versions(subject for subject in subjects if subject not in cached)
         return cached | {name: self._rebuilt(name) for name in others}
 
@@ -145,7 +193,9 @@ class Index(EventSourcedProjection[str]):
         found = self.recorder.first_versions(names)
         return {name: first_of(self.entry(name[0], version)) for name, version in found.items()}
 
-    def _write(self, log: Identity, batch: Batch, move: Move) -> None:
+    def _write(self, log: Identity, ahead: Ahead) -> None:
+        batch = ahead.whole()
+        move = Move(ahead.partition, ahead.started.next_offset, ahead.reached)
         firsts = [
             (verdict.subject, verdict.source, verdict.id, version)
             for verdict, version in zip(batch.verdicts, batch.versions, strict=True)
@@ -159,6 +209,8 @@ class Index(EventSourcedProjection[str]):
             rows=[*rows, self._snapshots(batch.changes)],
             tracking=Tracking(f"{log.topic}/{move.partition}", move.reached.next_offset - 1),
         )
+        for change in batch.changes:
+            self._cache.put(change.after)
 
     def _snapshots(self, changes: Iterable[Change]) -> Rows:
         """Snapshots are rarer the more pauses a state holds, so that their bytes stay in proportion to the entries."""
@@ -173,6 +225,7 @@ class Index(EventSourcedProjection[str]):
     def start_over(self) -> None:
         """Empty the index, to be folded again from the log."""
         self._cache.clear()
+        self._ahead.clear()
         self.recorder.start_over(table for projection in self.projections for table in projection.tables)
 
     def remember(self, log: Identity) -> None:

@@ -53,6 +53,10 @@ class Court(Protocol):
         """The verdicts of recorded entries, in order. Raises ``LogUnavailable`` when they can't be had now."""
         ...
 
+    def rest(self, *, idle: bool) -> None:
+        """Do what can wait until events have been answered; ``idle`` where none is waiting now."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -199,6 +203,7 @@ class Publisher:
         try:
             first = self._queue.get(timeout=_LOOK_AGAIN_SECONDS if self._resending else _RESEND_SECONDS)
         except queue.Empty:
+            self._rest(court, idle=True)
             self._resending = self._resend(court)
             return not self._closing.is_set()
         batch = [first]
@@ -208,6 +213,7 @@ class Publisher:
             except queue.Empty:
                 break
         self._send(court, [one for one in batch if one is not None and not one.answer.done()])
+        self._rest(court, idle=False)
         if self._queue.empty():
             self._resending = self._resend(court)
         return not (self._closing.is_set() and self._queue.empty())
@@ -263,6 +269,10 @@ class Publisher:
                 given_up = given_up or time.monotonic() + LOST_SECONDS
                 if time.monotonic() > given_up:
                     return
+
+    def _rest(self, court: Court, *, idle: bool) -> None:
+        with suppress(LogUnavailable, DiskFailed):  # what is published next is told of it
+            court.rest(idle=idle)
 
     def _resend(self, court: Court) -> bool:
         """Send on what the outbox holds; whether something of it is on its way."""

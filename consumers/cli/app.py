@@ -15,7 +15,7 @@ from consumers.cli import chores, doctor, publish, queries
 from ledger.errors import LedgerError
 
 _GC_THRESHOLD = 250_000
-"""What a ledger holds has no cycles, so looking for them finds next to nothing: look less often than every 700 objects."""
+"""What a ledger holds has no cycles: look for them less often than after every 700 objects, Python's default."""
 
 app = typer.Typer(
     name="pauseledger",

@@ -11,6 +11,7 @@ tear one. The log itself (:mod:`ledger.logs.sqlite`) syncs every append.
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -24,7 +25,8 @@ from eventsourcing.utils import Environment
 from ledger.errors import Fenced, UnusableLog
 from ledger.logs.sqlite_file import ledger_error
 
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
+"""Counts the shapes of what an index holds; an older one is made anew from the log."""
 _LOCK_TIMEOUT_SECONDS = 30
 _CACHE_KIB = 16_384
 """A batch and the index pages it touches fit: SQLite's own 2 MiB spill in the middle of each batch."""
@@ -110,6 +112,26 @@ class Datastore(sqlite.SQLiteDatastore):
         super().__init__(path, lock_timeout=_LOCK_TIMEOUT_SECONDS, originator_id_type="text")
         self.pool.close()
         self.pool = Pool(db_name=path, lock_timeout=_LOCK_TIMEOUT_SECONDS)
+        self._reader: sqlite.SQLiteConnection | None = None
+        self._reading = threading.Lock()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite.SQLiteCursor]:
+        """A cursor for questions that need no transaction, on a connection that is kept for them: to take one from the
+        library's pool takes longer than a short question.
+        """
+        with self._reading, _explained(self.pool.db_name):
+            if self._reader is None:
+                self._reader = self.pool._create_connection()
+            with self._reader.cursor() as cursor:
+                yield sqlite.SQLiteCursor(cursor)
+
+    def close(self) -> None:
+        """Close the pool, and the connection beside it."""
+        reader, self._reader = getattr(self, "_reader", None), None
+        if reader is not None:
+            reader.close()
+        super().close()
 
     @contextmanager
     def transaction(self, *, commit: bool) -> Iterator[sqlite.SQLiteCursor]:
@@ -141,7 +163,7 @@ def _explained(path: str) -> Iterator[None]:
         yield
     except (IntegrityError, ProgrammingError):
         raise
-    except PersistenceError as error:
+    except (PersistenceError, sqlite3.Error) as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, sqlite3.Error):
             cause = cause.__cause__
@@ -152,6 +174,8 @@ def _explained(path: str) -> Iterator[None]:
 
 class Recorder(sqlite.SQLiteProcessRecorder):
     """Stored entries, tracking, positions and firsts; rows of projections in the same transaction."""
+
+    datastore: Datastore
 
     def construct_create_table_statements(self) -> list[str]:
         return [*super().construct_create_table_statements(), *TABLES]
@@ -196,12 +220,18 @@ class Recorder(sqlite.SQLiteProcessRecorder):
 
     def known_log(self) -> KnownLog | None:
         """The log that this index was made from; null before the first entry."""
-        rows = self.select("SELECT format, topic, topic_id, partitions FROM index_identity")
+        rows = self._identity_rows()
         if not rows:
             return None
-        if rows[0][0] > INDEX_FORMAT:
-            raise UnusableLog("The index was made by a newer pauseledger.", "Upgrade this one, or name another file.")
+        if rows[0][0] < INDEX_FORMAT:
+            raise UnusableLog("The index was made by an older pauseledger.", "Replay the log: pauseledger rebuild.")
         return KnownLog(*rows[0][1:])
+
+    def _identity_rows(self) -> list[tuple[Any, ...]]:
+        rows = self.select("SELECT format, topic, topic_id, partitions FROM index_identity")
+        if rows and rows[0][0] > INDEX_FORMAT:
+            raise UnusableLog("The index was made by a newer pauseledger.", "Upgrade this one, or name another file.")
+        return rows
 
     def remember_log(self, log: KnownLog) -> None:
         """Keep which log this index is made from, unless one is known already."""
@@ -215,7 +245,7 @@ class Recorder(sqlite.SQLiteProcessRecorder):
         wanted = list(subjects)
         if not wanted:
             return found
-        with self.datastore.transaction(commit=False) as c:
+        with self.datastore.reading() as c:
             for subject in wanted:
                 c.execute(statement, (subject,))
                 if (version := c.fetchone()[0]) is not None:
@@ -229,7 +259,7 @@ class Recorder(sqlite.SQLiteProcessRecorder):
         wanted = list(names)
         if not wanted:
             return found
-        with self.datastore.transaction(commit=False) as c:
+        with self.datastore.reading() as c:
             for name in wanted:
                 c.execute(statement, name)
                 if (row := c.fetchone()) is not None:
@@ -238,13 +268,13 @@ class Recorder(sqlite.SQLiteProcessRecorder):
 
     def select(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query, as plain tuples."""
-        with self.datastore.transaction(commit=False) as c:
+        with self.datastore.reading() as c:
             c.execute(statement, parameters)
             return [tuple(row) for row in c.fetchall()]
 
     def start_over(self, tables: Iterable[str]) -> None:
         """Empty the index in one transaction: these tables, the library's and our own. Not one of a newer version."""
-        self.known_log()
+        self._identity_rows()
         own = ["index_identity", "index_positions", "index_firsts"]
         with self.datastore.transaction(commit=True) as c:
             for table in [*tables, *own, self.events_table_name, "stored_snapshots"]:

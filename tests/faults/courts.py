@@ -56,6 +56,9 @@ class ScriptedCourt:
         while self.open_futures:
             self._resolve(*self.open_futures.pop(0))
 
+    def rest(self, *, idle: bool) -> None:
+        pass
+
     def judge(self, receipts: Sequence[Receipt]) -> Sequence[Verdict]:
         if not self.judges:
             raise LogUnavailable("no index")

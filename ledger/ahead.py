@@ -1,0 +1,60 @@
+"""What was folded in memory and is not written to the index yet, of one partition.
+
+A verdict needs the log and the fold, not the index: a publisher's process folds what it has recorded at once, and
+writes many entries in one transaction later. Nothing is lost with it: whoever reads next folds the same from the log.
+"""
+
+from __future__ import annotations
+
+from ledger.batch import Batch, Change, Name
+from ledger.fold import First
+from ledger.packet import WorkItem
+from ledger.recorders.sqlite import Position
+from ledger.verdict import Verdict
+
+
+class Ahead:
+    """Batches in a row, from the position at which the index stands."""
+
+    def __init__(self, partition: int, started: Position) -> None:
+        self.partition = partition
+        self.started = started
+        self.reached = started
+        self.items: dict[str, WorkItem] = {}
+        self.firsts: dict[Name, First] = {}
+        self.entries = 0
+        self.bytes = 0
+        self._batches: list[Batch] = []
+        self._before: dict[str, WorkItem | None] = {}
+        self._verdicts: dict[int, Verdict] = {}
+
+    def add(self, batch: Batch, reached: Position) -> None:
+        """Keep a batch that was folded on what is kept here already."""
+        self._batches.append(batch)
+        self.reached = reached
+        self.entries += len(batch.records)
+        for change in batch.changes:
+            self._before.setdefault(change.after.subject, change.before)
+            self.items[change.after.subject] = change.after
+        for record, verdict, version in zip(batch.records, batch.verdicts, batch.versions, strict=True):
+            self.bytes += len(record.value or b"")
+            self._verdicts[record.offset] = verdict
+            if version is not None:
+                name = (verdict.subject or "", verdict.source or "", verdict.id or "")
+                if name not in self.firsts and verdict.verdict != "duplicate" and verdict.code != "id-reused":
+                    self.firsts[name] = First(record, verdict)
+
+    def verdict(self, offset: int) -> Verdict | None:
+        """The verdict of an entry that lies here; null for any other."""
+        return self._verdicts.get(offset)
+
+    def whole(self) -> Batch:
+        """All of it as one batch."""
+        return Batch(
+            self.partition,
+            [record for batch in self._batches for record in batch.records],
+            [verdict for batch in self._batches for verdict in batch.verdicts],
+            [version for batch in self._batches for version in batch.versions],
+            [entry for batch in self._batches for entry in batch.entries],
+            [Change(self._before[subject], item) for subject, item in self.items.items()],
+        )

@@ -1,0 +1,138 @@
+"""Folded ahead of the index: the same verdicts, the same index once it is written, and nothing wrong when it isn't."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from consumers.publishing import IndexCourt
+from consumers.settings import Ledger
+from ledger.batch import ItemCache
+from ledger.errors import DiskFailed, UnusableLog
+from ledger.index import Index
+from ledger.log import Identity
+from ledger.recorders.sqlite import INDEX_FORMAT
+from tests.faults.ledgers import caught_up, dump, folded, opened, put, url
+from tests.faults.lines import day, note
+
+
+def lines(count: int) -> list[tuple[str | None, bytes]]:
+    """A day of events, each tenth of them sent twice."""
+    told = [(json.loads(value)["subject"], value) for value in day(count, work_items=3)]
+    return [one for number, line in enumerate(told) for one in [line] * (2 if number % 10 == 0 else 1)]
+
+
+def ahead_by_steps(ledger: Ledger, told: list[tuple[str | None, bytes]], each: int) -> list[str]:
+    """The verdicts of lines that are put and folded ahead a few at a time."""
+    verdicts = []
+    for at in range(0, len(told), each):
+        put(ledger.log, told[at : at + each])
+        verdicts += [one.verdict for one in ledger.indexer.step_ahead(0)]
+    return verdicts
+
+
+@pytest.mark.parametrize("each", [1, 7, 1_000])
+def test_ahead_and_written_it_is_what_the_log_gives(tmp_path: Path, each: int) -> None:
+    """However many entries a step has, verdicts are the fold's, and the index written at once is that of a replay."""
+    log_url, told = url(tmp_path / "log.db"), lines(300)
+    with opened(log_url, tmp_path / "index.db") as ledger:
+        verdicts = ahead_by_steps(ledger, told, each)
+        assert verdicts == folded(ledger.log)[1]
+        assert "duplicate" in verdicts
+        assert ledger.index.ahead()[0] == len(told)
+        assert not dump(tmp_path / "index.db")["trail"]
+        ledger.indexer.write()
+        assert ledger.index.ahead() == (0, 0)
+        assert ahead_by_steps(ledger, lines(20)[:5], 1) == ["duplicate"] * 5
+        ledger.indexer.write()
+    caught_up(log_url, tmp_path / "again.db")
+    assert dump(tmp_path / "index.db") == dump(tmp_path / "again.db")
+
+
+@pytest.mark.parametrize("cached", [4_096, 1])
+def test_another_indexer_moves_on_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: int) -> None:
+    """What is folded ahead never rests on what another has written since: it is folded again, and counts once."""
+    monkeypatch.setattr(ItemCache.__init__, "__defaults__", (cached, 16_384))
+    path, told = tmp_path / "ledger.db", lines(120)
+    with opened(url(path), path) as ledger, opened(url(path), path) as other:
+        verdicts: dict[int, str] = {}
+        for at in range(0, len(told), 10):
+            put(ledger.log, told[at : at + 10])
+            if at % 3 == 0:
+                other.indexer.catch_up()
+            while ledger.indexer.position(0).next_offset < ledger.log.bounds(0)[1]:
+                verdicts |= {one.offset: one.verdict for one in ledger.indexer.step_ahead(0)}
+            if at % 7 == 0:
+                ledger.indexer.write()
+        ledger.indexer.write()
+        ledger.indexer.catch_up()
+        wanted = folded(ledger.log)[1]
+        assert verdicts == {offset: wanted[offset] for offset in verdicts}
+    with sqlite3.connect(path) as connection:
+        assert [row[0] for row in connection.execute("SELECT verdict FROM trail ORDER BY offset")] == wanted
+    caught_up(url(path), tmp_path / "again.db")
+    assert dump(path) == dump(tmp_path / "again.db")
+
+
+def test_what_is_not_written_is_folded_by_whoever_comes_next(tmp_path: Path) -> None:
+    """A process that ends in between leaves an index that is only behind."""
+    path = tmp_path / "ledger.db"
+    with opened(url(path), path) as ledger:
+        ahead_by_steps(ledger, lines(50), 5)
+    assert caught_up(url(path), path) == len(lines(50))
+
+
+def test_a_disk_that_fails_is_no_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verdicts were given; what could not be written is folded again from where the index stands."""
+    path, told = tmp_path / "ledger.db", lines(40)
+
+    def fails(*_: object) -> None:
+        raise DiskFailed("The disk is full.", "Make room.")
+
+    with opened(url(path), path) as ledger:
+        first = ahead_by_steps(ledger, told, 4)
+        with monkeypatch.context() as failing:
+            failing.setattr(Index, "_write", fails)
+            with pytest.raises(DiskFailed):
+                ledger.indexer.write()
+        assert ledger.indexer.position(0).next_offset == 0
+        assert [one.verdict for one in ledger.indexer.step_ahead(0)] == first
+        ledger.indexer.write()
+    caught_up(url(path), tmp_path / "again.db")
+    assert dump(path) == dump(tmp_path / "again.db")
+
+
+def test_a_court_writes_when_there_is_time_or_much(tmp_path: Path) -> None:
+    """Few entries wait for an idle moment; many do not; and closing leaves none."""
+    path = tmp_path / "ledger.db"
+    with opened(url(path), path) as ledger:
+        court = IndexCourt(ledger.log, ledger.indexer)
+        ahead_by_steps(ledger, [("T-1", note(1))], 1)
+        court.rest(idle=False)
+        assert ledger.index.ahead()[0] == 1
+        assert ledger.index.verdict_ahead(0, 0) is not None
+        court.rest(idle=True)
+        assert ledger.index.ahead()[0] == 0
+        ahead_by_steps(ledger, [("T-1", note(number)) for number in range(2, 4_100)], 5_000)
+        court.rest(idle=False)
+        assert ledger.index.ahead()[0] == 0
+
+
+def test_an_index_of_an_older_version_asks_for_a_rebuild(tmp_path: Path) -> None:
+    """It is not read, and can be made anew."""
+    path = tmp_path / "ledger.db"
+    with opened(url(path), path) as ledger:
+        put(ledger.log, [("T-1", note(1))])
+        ledger.indexer.catch_up()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE index_identity SET format = ?", (INDEX_FORMAT - 1,))
+    connection.close()
+    with pytest.raises(UnusableLog, match="older pauseledger"), opened(url(path), path):
+        pass
+    with Index(path, []) as index:
+        index.start_over()
+        index.remember(Identity("log", "anew", 1))
+        assert index.recorder.known_log() is not None
