@@ -49,21 +49,35 @@ _NONE = Permission()
 _READ_AHEAD = 256
 
 
-def _verdict(record: Record, event: LedgerEvent, outcome: Outcome, code: str, *more: Any) -> Verdict:
-    """The verdict of an event; ``more`` are its members after the code, in their order."""
+def _verdict(
+    record: Record,
+    event: LedgerEvent,
+    outcome: Outcome,
+    code: str,
+    detail: str = "",
+    first: dict[str, Any] | None = None,
+    permission: Permission = _NONE,
+) -> Verdict:
     partition, offset, recorded_at, _, _, _ = record
-    attributes = event.__dict__
-    return Verdict(
-        partition,
-        offset,
-        recorded_at,
-        attributes["subject"],
-        attributes["id"],
-        attributes["source"],
-        attributes["type"],
-        outcome,
-        code,
-        *more,
+    fence, digest, until = permission
+    said = event.__dict__  # many reads of a model's attributes: it is slow to give them one by one
+    return Verdict._make(
+        (
+            partition,
+            offset,
+            recorded_at,
+            said["subject"],
+            said["id"],
+            said["source"],
+            said["type"],
+            outcome,
+            code,
+            detail,
+            first,
+            fence,
+            digest,
+            until,
+        )
     )
 
 
@@ -113,10 +127,10 @@ def fold_entry(item: WorkItem, record: Record, event: LedgerEvent, first: First 
         if refused := refusal(scene):
             verdict = _verdict(record, event, "refused", *refused)
         else:
-            changed = CHANGES[event.type](scene)
-            hand_out = _PERMISSIONS.get(event.type)
-            permission = () if hand_out is None else ("", None, *hand_out(scene))
-            verdict = _verdict(record, event, "accepted", "ok", *permission)
+            changed = CHANGES[scene.kind](scene)
+            hand_out = _PERMISSIONS.get(scene.kind)
+            permission = _NONE if hand_out is None else hand_out(scene)
+            verdict = _verdict(record, event, "accepted", "ok", permission=permission)
     elif first.says_the_same(record):
         verdict = _verdict(record, event, "duplicate", "duplicate", "", first.verdict.as_dict())
     else:

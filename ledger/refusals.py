@@ -22,7 +22,19 @@ class Scene:
     Judgements are made when a rule first asks for them, and once.
     """
 
-    __slots__ = ("_clear", "_judged", "data", "event", "execution", "found", "instant", "item", "offset", "pause")
+    __slots__ = (
+        "_clear",
+        "_judged",
+        "data",
+        "event",
+        "execution",
+        "found",
+        "instant",
+        "item",
+        "kind",
+        "offset",
+        "pause",
+    )
 
     pause: Pause | None
     """The pause that the event names; null where there is none of that name."""
@@ -30,15 +42,21 @@ class Scene:
     """The same, where the rules have made sure that there is one."""
 
     def __init__(self, item: WorkItem, event: LedgerEvent, instant: datetime, offset: int) -> None:
-        data: Any = event.data
-        name: str | None = data.execution
+        said = event.__dict__  # a model is slow to give its attributes one by one, and to say what it has not
+        data: Any = said["data"]
+        given = data.__dict__
+        name: str | None = given["execution"]
         self.item = item
         self.event = event
+        self.kind: str = said["type"]
         self.data = data
         self.instant = instant
         self.offset = offset
         self.execution = None if name is None else item.executions.get(name)
-        self.pause = self.found = _pause_of(item, event, name) if item.pauses else None  # type: ignore[assignment]
+        pause = item.pauses.get(given.get("pause"))
+        if pause is not None and pause.terms.execution != name and self.kind != "pauseledger.inputs.changed":
+            pause = None  # another execution's; only a change of inputs speaks of any
+        self.pause = self.found = pause  # type: ignore[assignment]
         self._judged: Judgement | None = None
         self._clear: Judgement | None = None
 
@@ -55,15 +73,6 @@ class Scene:
         if self._clear is None:
             self._clear = judge(self.item, self.found, self.instant, own="not_happened")
         return self._clear
-
-
-def _pause_of(item: WorkItem, event: LedgerEvent, execution: str | None) -> Pause | None:
-    """The pause that an event names: of its execution, or of any, where the event speaks for none."""
-    name = event.data.__dict__.get("pause")  # not getattr: a model is slow to say what it has not
-    pause = None if name is None else item.pauses.get(name)
-    if pause is None or pause.execution == execution or event.type == "pauseledger.inputs.changed":
-        return pause
-    return None
 
 
 Question = Callable[[Scene], bool | str]
@@ -345,7 +354,7 @@ REFUSALS: dict[str, tuple[Rule, ...]] = {
 
 def refusal(scene: Scene) -> tuple[str, str] | None:
     """The first code that holds for an event, with the detail of its sentence; null where the event is accepted."""
-    for code, applies in REFUSALS[scene.event.type]:
+    for code, applies in REFUSALS[scene.kind]:
         if answer := applies(scene):
             return code, answer if isinstance(answer, str) else ""
     return None

@@ -98,7 +98,7 @@ def carry_out(world: World, name: str) -> World:
     authority = world.item.pauses[name].resume_authority
     actor = authority[0] if authority else None
     world = _must(world, "inputs.rechecked", actor, **where, fresh_for=FRESH)
-    if pause.requires_review:
+    if pause.terms.requires_review:
         world = _must(world, "review.decided", actor, **where, outcome="approve", seen=action)
     world = act(world, name, actor)
     return observe(world, name)
