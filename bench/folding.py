@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
 
 from pydantic import ValidationError
 
@@ -25,8 +24,10 @@ def fold(sizes: Sizes) -> list[Figure]:
     def only_read() -> float:
         def run() -> None:
             for value in values:
-                with suppress(ValidationError):
+                try:  # noqa: SIM105  # a context manager would be measured with it
                     read(value)
+                except ValidationError:
+                    pass
 
         return seconds(run)
 

@@ -9,10 +9,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from eventsourcing.persistence import StoredEvent
-
 from ledger.cloudevents import Fault
-from ledger.entries import entry_of, stored_entry
+from ledger.entries import EntryRow, entry_row
 from ledger.events import LedgerEvent
 from ledger.fold import First, fold_entry, malformed
 from ledger.packet import WorkItem
@@ -43,7 +41,7 @@ class Batch(NamedTuple):
     records: Sequence[Record]
     verdicts: Sequence[Verdict]
     versions: Sequence[int | None]
-    entries: Sequence[StoredEvent]
+    entries: Sequence[EntryRow]
     changes: Sequence[Change]
 
 
@@ -72,7 +70,7 @@ def fold_batch(
     now, seen = dict(items), dict(firsts)
     verdicts: list[Verdict] = []
     versions: list[int | None] = []
-    entries: list[StoredEvent] = []
+    entries: list[EntryRow] = []
     for record, event in zip(records, events, strict=True):
         if isinstance(event, Fault):
             verdicts.append(malformed(record, event))
@@ -87,7 +85,7 @@ def fold_batch(
             seen[name] = First(record, verdict)
         verdicts.append(verdict)
         versions.append(item.version)
-        entries.append(stored_entry(entry_of(item, record, verdict)))
+        entries.append(entry_row(item, record, verdict))
     changes = [Change(items.get(subject), item) for subject, item in now.items() if item is not items.get(subject)]
     return Batch(partition, records, verdicts, versions, entries, changes)
 

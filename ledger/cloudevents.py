@@ -156,10 +156,10 @@ def _event_at_once(record: Record) -> LedgerEvent | None:
     The parser inside the model takes NaN and infinities for JSON, nests deeper than we do, and takes a missing
     ``specversion`` for ours: those go the long way. In all else it is at least as strict as our own reading.
     """
-    _, _, _, _, value, headers = record
+    value, headers = record.value, record.headers
     if value is None or (headers and headers != STRUCTURED_HEADERS):
         return None
-    if (_N in value and b"NaN" in value) or (_I in value and b"Infinity" in value):
+    if (_N in value and value.find(b"NaN") >= 0) or (_I in value and value.find(b"Infinity") >= 0):
         return None
     if len(value) > _SHALLOW_BYTES and value.count(_BRACKET) + value.count(_BRACE) > DEEPEST:
         return None

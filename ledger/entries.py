@@ -31,6 +31,10 @@ _OUTCOMES: tuple[Outcome, ...] = ("accepted", "refused", "duplicate")
 _NUMBERS = {outcome: number for number, outcome in enumerate(_OUTCOMES)}
 
 
+EntryRow = tuple[str, int, str, bytes]
+"""The subject, the version, the topic and the bytes: the columns of the library's table."""
+
+
 class Entry(NamedTuple):
     """One entry of a work item. ``originator_id`` is the subject; ``originator_version`` counts from 1."""
 
@@ -75,11 +79,12 @@ class ItemSnapshot(NamedTuple):
     item: WorkItem
 
 
-def entry_of(item: WorkItem, record: Record, verdict: Verdict) -> Entry:
-    """The entry that brought a work item to its present version."""
+def entry_row(item: WorkItem, record: Record, verdict: Verdict) -> EntryRow:
+    """The entry that brought a work item to its present version, as the index stores it."""
     assert item.instant is not None
     ruling = b"" if verdict.code == "ok" and verdict.fence is None else _ruling(verdict)
-    return Entry(item.subject, item.version, item.instant, record, verdict.verdict, ruling)
+    state = _state(verdict.verdict, item.instant, record, ruling)
+    return item.subject, item.version, ENTRY_TOPIC, state
 
 
 def _ruling(verdict: Verdict) -> bytes:
@@ -88,15 +93,20 @@ def _ruling(verdict: Verdict) -> bytes:
     return orjson.dumps((verdict.code, verdict.detail, verdict.fence, verdict.action_digest, until, verdict.first))
 
 
-def stored_entry(entry: Entry) -> StoredEvent:
+def _state(outcome: Outcome, instant: datetime, record: Record, ruling: bytes) -> bytes:
     """The bytes of an entry: outcome, instant and partition, then the record's bytes, then the ruling."""
-    head = _HEAD.pack(_NUMBERS[entry.outcome], to_milliseconds(entry.instant), entry.record.partition)
-    state = head + record_bytes(entry.record) + entry.ruling
+    head = _HEAD.pack(_NUMBERS[outcome], to_milliseconds(instant), record.partition)
+    return b"".join((head, record_bytes(record), ruling))
+
+
+def stored_entry(entry: Entry) -> StoredEvent:
+    """An entry in the library's terms."""
+    state = _state(entry.outcome, entry.instant, entry.record, entry.ruling)
     return StoredEvent(entry.originator_id, entry.originator_version, ENTRY_TOPIC, state)
 
 
 def entry_from(stored: StoredEvent) -> Entry:
-    """The inverse of :func:`stored_entry`."""
+    """The inverse of :func:`stored_entry`, and of :func:`entry_row`."""
     state = stored.state
     outcome, milliseconds, partition = _HEAD.unpack_from(state)
     record, length = read_record_bytes(partition, state[_HEAD.size :])

@@ -37,16 +37,11 @@ class First(NamedTuple):
         return bool(first["type"] == again["type"]) and same_data(first["data"], again["data"])
 
 
-class Permission(NamedTuple):
-    """What an accepted request to act hands out: the fence, and what or until when it is worth something."""
+Permission = tuple[int | None, str | None, datetime | None]
+"""What an accepted request to act hands out: the fence, and the action or the time for which it is worth something."""
 
-    fence: int | None = None
-    action_digest: str | None = None
-    valid_until: datetime | None = None
-
-
-_NONE = Permission()
-_READ_AHEAD = 256
+_NONE: Permission = (None, None, None)
+_READ_AHEAD = 512
 
 
 def _verdict(
@@ -58,14 +53,13 @@ def _verdict(
     first: dict[str, Any] | None = None,
     permission: Permission = _NONE,
 ) -> Verdict:
-    partition, offset, recorded_at, _, _, _ = record
     fence, digest, until = permission
     said = event.__dict__  # many reads of a model's attributes: it is slow to give them one by one
     return Verdict._make(
         (
-            partition,
-            offset,
-            recorded_at,
+            record.partition,
+            record.offset,
+            record.recorded_at,
             said["subject"],
             said["id"],
             said["source"],
@@ -98,13 +92,13 @@ def malformed(record: Record, fault: Fault) -> Verdict:
 
 
 def _granted(scene: Scene) -> Permission:
-    return Permission(scene.offset, action_digest=scene.found.action_digest)
+    return scene.offset, scene.found.action_digest, None
 
 
 def _allowed(scene: Scene) -> Permission:
     if scene.data.fence is None:
         return _NONE
-    return Permission(scene.data.fence, valid_until=valid_until(scene.found, scene.clear_otherwise))
+    return scene.data.fence, None, valid_until(scene.found, scene.clear_otherwise)
 
 
 _PERMISSIONS: dict[str, Callable[[Scene], Permission]] = {
@@ -165,9 +159,10 @@ class Replay:
     def _folded(self, record: Record, event: LedgerEvent | Fault) -> Verdict:
         if isinstance(event, Fault):
             return malformed(record, event)
-        subject = event.subject
+        said = event.__dict__
+        subject = said["subject"]
         item = self.items.get(subject) or WorkItem.unseen(subject, record.partition)
-        name = (subject, event.source, event.id)
+        name = (subject, said["source"], said["id"])
         first = self._firsts.get(name)
         self.items[subject], verdict = fold_entry(item, record, event, None if first is None else First(*first))
         if first is None:

@@ -203,7 +203,8 @@ class Index(EventSourcedProjection[str]):
         ]
         rows = [statement for projection in self.projections for statement in projection.rows(batch)]
         self.recorder.insert_events(
-            batch.entries,
+            (),
+            entries=batch.entries,
             move=move,
             firsts=firsts,
             rows=[*rows, self._snapshots(batch.changes)],

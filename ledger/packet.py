@@ -225,11 +225,11 @@ class WorkItem(Frozen):
         return self.but(pauses=pauses, listed=self._listed_with(before, pause))
 
     def _listed_with(self, before: Pause | None, pause: Pause) -> Listed:
-        opened, unsettled, landed = self.listed
+        listed = self.listed
         return Listed(
-            _with(opened, pause.pause, pause.ended is None),
-            _with(unsettled, pause.pause, pause.side_effect == "indeterminate"),
-            landed if _landed_as(before) == _landed_as(pause) else self._landed_with(before, pause),
+            _with(listed.open, pause.pause, pause.ended is None),
+            _with(listed.unsettled, pause.pause, pause.side_effect == "indeterminate"),
+            listed.landed if _landed_as(before) == _landed_as(pause) else self._landed_with(before, pause),
         )
 
     def _landed_with(self, before: Pause | None, after: Pause) -> dict[str, tuple[str, ...]]:

@@ -43,7 +43,8 @@ def _framed(data: bytes | None) -> bytes:
 
 def record_bytes(record: Record) -> bytes:
     """The record as bytes (protocol, section 9): everything but the partition, nothing re-serialised."""
-    _, offset, recorded_at, key, value, headers = record
+    key, value, headers = record.key, record.value, record.headers  # one by one: a named tuple is slow to unpack
+    offset, recorded_at = record.offset, record.recorded_at
     if key is None or value is None:
         return _POSITION.pack(offset, recorded_at) + _framed(key) + _framed(value) + headers_bytes(headers)
     head = _POSITION_AND_LENGTH.pack(offset, recorded_at, len(key))

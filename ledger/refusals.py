@@ -354,7 +354,7 @@ REFUSALS: dict[str, tuple[Rule, ...]] = {
 
 def refusal(scene: Scene) -> tuple[str, str] | None:
     """The first code that holds for an event, with the detail of its sentence; null where the event is accepted."""
-    for code, applies in REFUSALS[scene.kind]:
-        if answer := applies(scene):
-            return code, answer if isinstance(answer, str) else ""
+    for rule in REFUSALS[scene.kind]:
+        if answer := rule.applies(scene):
+            return rule.code, answer if isinstance(answer, str) else ""
     return None

@@ -196,10 +196,7 @@ class Recorder(sqlite.SQLiteProcessRecorder):
         if move is None:
             return super()._insert_events(c, stored_events, **kwargs)
         self._move(c, move)
-        c.executemany(
-            self.insert_events_statement,
-            [(s.originator_id, s.originator_version, s.topic, s.state) for s in stored_events],
-        )
+        c.executemany(self.insert_events_statement, kwargs["entries"])
         c.executemany(_FIRST, kwargs["firsts"])
         for statement, rows in kwargs["rows"]:
             c.executemany(statement, rows)
