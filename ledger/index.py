@@ -122,11 +122,11 @@ class Index(EventSourcedProjection[str]):
 
         Raises ``Fenced`` when another indexer was faster: nothing was written, the position must be read again.
         """
-        ahead = Ahead(partition, started)
+        reached = _reached(started, read)
         with self._nothing_kept_on_failure():
-            self._fold_onto(ahead, log, read)
-            self._write(log, ahead)
-        return ahead.whole().verdicts, ahead.reached
+            batch = self._folded(log, Ahead(partition, started), read.records)
+            self._write(log, batch, Move(partition, started.next_offset, reached))
+        return batch.verdicts, reached
 
     def fold_ahead(
         self, log: Identity, partition: int, started: Position, read: Slice
@@ -138,16 +138,18 @@ class Index(EventSourcedProjection[str]):
         """
         ahead = self._ahead.setdefault(partition, Ahead(partition, started))
         with self._nothing_kept_on_failure():
-            verdicts = self._fold_onto(ahead, log, read)
+            batch = self._folded(log, ahead, read.records)
             if self.position(partition).next_offset != ahead.started.next_offset:  # after all that was loaded
                 raise Fenced(f"Another indexer has moved partition {partition} on.")
-        return verdicts, ahead.reached
+            ahead.add(batch, _reached(started, read))
+        return batch.verdicts, ahead.reached
 
     def write_ahead(self, log: Identity) -> None:
         """Write what was folded ahead, a transaction a partition. Raises as :meth:`fold`; then all is forgotten."""
         with self._nothing_kept_on_failure():
             for partition in list(self._ahead):
-                self._write(log, self._ahead[partition])
+                ahead = self._ahead[partition]
+                self._write(log, ahead.whole(), Move(partition, ahead.started.next_offset, ahead.reached))
                 del self._ahead[partition]
 
     def ahead(self) -> tuple[int, int]:
@@ -167,11 +169,6 @@ class Index(EventSourcedProjection[str]):
             self._cache.clear()
             self._ahead.clear()
             raise
-
-    def _fold_onto(self, ahead: Ahead, log: Identity, read: Slice) -> Sequence[Verdict]:
-        batch = self._folded(log, ahead, read.records)
-        ahead.add(batch, _reached(ahead.reached, read))
-        return batch.verdicts
 
     def _folded(self, log: Identity, ahead: Ahead, records: Sequence[Record]) -> Batch:
         events = [read_event(record, log.partitions) for record in records]
@@ -193,9 +190,7 @@ class Index(EventSourcedProjection[str]):
         found = self.recorder.first_versions(names)
         return {name: first_of(self.entry(name[0], version)) for name, version in found.items()}
 
-    def _write(self, log: Identity, ahead: Ahead) -> None:
-        batch = ahead.whole()
-        move = Move(ahead.partition, ahead.started.next_offset, ahead.reached)
+    def _write(self, log: Identity, batch: Batch, move: Move) -> None:
         firsts = [
             (verdict.subject, verdict.source, verdict.id, version)
             for verdict, version in zip(batch.verdicts, batch.versions, strict=True)
