@@ -15,7 +15,7 @@ from ledger.log import Identity, Log, Slice
 from ledger.recorders.sqlite import Position
 from ledger.verdict import Verdict
 
-BATCH_ENTRIES = 4_096
+BATCH_ENTRIES = 8_192
 _REBUILD = "If this is the log that counts from now on, replay it: pauseledger rebuild."
 
 Progress = Callable[[int], None]
