@@ -148,3 +148,4 @@ class Indexer:
         identity = self.log.identity()
         if identity != self.identity:
             self._recognised()
+            raise LogChanged(f"The log {identity.topic!r} was made again while it was read.", "Start again.")

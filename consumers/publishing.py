@@ -9,7 +9,7 @@ from pathlib import Path
 
 from consumers.indexer import Indexer
 from consumers.settings import Settings
-from ledger.errors import LedgerError, LogUnavailable
+from ledger.errors import Fenced, LedgerError, LogUnavailable
 from ledger.log import Draft, Log, Receipt
 from ledger.outbox import Outbox
 from ledger.publisher import Publisher
@@ -38,18 +38,22 @@ class IndexCourt:
         ends: dict[int, int] = {}
         for receipt in receipts:
             ends[receipt.partition] = max(receipt.offset + 1, ends.get(receipt.partition, 0))
-        found = {}
+        wanted = {(one.partition, one.offset) for one in receipts}
+        found: dict[tuple[int, int], Verdict] = {}
         for partition, end in ends.items():
             while self._indexer.position(partition).next_offset < end:
                 for verdict in self._indexer.step_ahead(partition, wait_seconds=1.0):
-                    found[verdict.partition, verdict.offset] = verdict
+                    if (place := (verdict.partition, verdict.offset)) in wanted:
+                        found[place] = verdict
+                self.rest(idle=False)
         return [found.get((one.partition, one.offset)) or self._indexed(one) for one in receipts]
 
     def _indexed(self, receipt: Receipt) -> Verdict:
         """The verdict of an entry that was folded before, here or by another indexer."""
         index = self._indexer.index
         verdict = index.verdict_ahead(receipt.partition, receipt.offset)
-        verdict = verdict or verdict_at(index, self.partitions, receipt.partition, receipt.offset)
+        with suppress(Fenced):  # emptied this moment: not indexed yet
+            verdict = verdict or verdict_at(index, self.partitions, receipt.partition, receipt.offset)
         if verdict is None:
             raise LogUnavailable(f"Entry {receipt.partition}:{receipt.offset} is not indexed yet.", "Try again.")
         return verdict

@@ -58,6 +58,7 @@ class Index(EventSourcedProjection[str]):
         self._path = path
         self._cache = ItemCache()
         self._ahead: dict[int, Ahead] = {}
+        self._generation: int | None = None
         self.projections = projections
         super().__init__()
         self.recorder: Recorder
@@ -110,8 +111,11 @@ class Index(EventSourcedProjection[str]):
         return low
 
     def entry(self, subject: str, version: int) -> Entry:
-        """One entry of a work item, by its version (counted from 1)."""
-        return next(iter(self.entries(subject, gt=version - 1, lte=version)))
+        """One entry of a work item, by its version (counted from 1). Raises ``Fenced`` where it is there no more."""
+        entry = next(iter(self.entries(subject, gt=version - 1, lte=version)), None)
+        if entry is None:
+            raise Fenced("The index was emptied while it was read.")
+        return entry
 
     def position(self, partition: int) -> Position:
         """Where the fold of a partition stands."""
@@ -124,8 +128,9 @@ class Index(EventSourcedProjection[str]):
         """
         reached = _reached(started, read)
         with self._nothing_kept_on_failure():
+            generation = self._generation_now()
             batch = self._folded(log, Ahead(partition, started), read.records)
-            self._write(log, batch, Move(partition, started.next_offset, reached))
+            self._write(log, batch, Move(partition, started.next_offset, reached, generation))
         return batch.verdicts, reached
 
     def fold_ahead(
@@ -138,9 +143,10 @@ class Index(EventSourcedProjection[str]):
         """
         ahead = self._ahead.setdefault(partition, Ahead(partition, started))
         with self._nothing_kept_on_failure():
+            generation = self._generation_now()
             batch = self._folded(log, ahead, read.records)
-            if self.position(partition).next_offset != ahead.started.next_offset:  # after all that was loaded
-                raise Fenced(f"Another indexer has moved partition {partition} on.")
+            if self.position(partition) != ahead.started or self.recorder.generation() != generation:
+                raise Fenced(f"Another indexer has moved partition {partition} on.")  # asked after all that was loaded
             ahead.add(batch, _reached(started, read))
         return batch.verdicts, ahead.reached
 
@@ -149,7 +155,8 @@ class Index(EventSourcedProjection[str]):
         with self._nothing_kept_on_failure():
             for partition in list(self._ahead):
                 ahead = self._ahead[partition]
-                self._write(log, ahead.whole(), Move(partition, ahead.started.next_offset, ahead.reached))
+                move = Move(partition, ahead.started.next_offset, ahead.reached, self._generation_now())
+                self._write(log, ahead.whole(), move)
                 del self._ahead[partition]
 
     def ahead(self) -> tuple[int, int]:
@@ -165,10 +172,22 @@ class Index(EventSourcedProjection[str]):
     def _nothing_kept_on_failure(self) -> Iterator[None]:
         try:
             yield
-        except BaseException:
-            self._cache.clear()
-            self._ahead.clear()
+        except BaseException as error:
+            self._forget()
+            if isinstance(error, AggregateNotFoundError):
+                raise Fenced("The index was emptied while it was read.") from error
             raise
+
+    def _forget(self) -> None:
+        self._cache.clear()
+        self._ahead.clear()
+        self._generation = None
+
+    def _generation_now(self) -> int:
+        """The index's generation when the first of what is kept here was loaded."""
+        if self._generation is None:
+            self._generation = self.recorder.generation()
+        return self._generation
 
     def _folded(self, log: Identity, ahead: Ahead, records: Sequence[Record]) -> Batch:
         events = [read_event(record, log.partitions) for record in records]
@@ -220,8 +239,7 @@ class Index(EventSourcedProjection[str]):
 
     def start_over(self) -> None:
         """Empty the index, to be folded again from the log."""
-        self._cache.clear()
-        self._ahead.clear()
+        self._forget()
         self.recorder.start_over(table for projection in self.projections for table in projection.tables)
 
     def remember(self, log: Identity) -> None:

@@ -271,7 +271,7 @@ class Publisher:
                     return
 
     def _rest(self, court: Court, *, idle: bool) -> None:
-        with suppress(LogUnavailable, DiskFailed):  # what is published next is told of it
+        with suppress(LogUnavailable):  # it can wait
             court.rest(idle=idle)
 
     def _resend(self, court: Court) -> bool:

@@ -80,7 +80,7 @@ class SqliteLog:
     def identity(self) -> Identity:
         """Which log this is: read from the file that lies at the path now, which may be another one."""
         if self._file is not None and self._file_now() == self._file:
-            with explained(self.path):  # the file that is open, whatever was written into it
+            with explained(self.path):  # the file that is open
                 return Identity(TOPIC, topic_id(self._reader, self.path), 1)
         refuse_bad_path(self.path, create=False)
         with explained(self.path):

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +51,7 @@ _MOVE = (
     "last_digest = :last_digest WHERE next_offset = :started RETURNING next_offset"
 )
 _ANOTHER = "Set PAUSELEDGER_INDEX to the index's file, or to a new one, and run: pauseledger rebuild."
+_GENERATION = "PRAGMA user_version"
 _FIRST = "INSERT OR IGNORE INTO index_firsts VALUES (?, ?, ?, ?)"
 
 
@@ -63,11 +64,14 @@ class Position(NamedTuple):
 
 
 class Move(NamedTuple):
-    """A batch's step on a partition, made only if the position is still where the batch ``started``."""
+    """A batch's step on a partition, made only if the position is still where the batch ``started``, in the same
+    ``generation`` of the index: a rebuild may have come to the same place meanwhile.
+    """
 
     partition: int
     started: int
     reached: Position
+    generation: int
 
 
 class KnownLog(NamedTuple):
@@ -121,6 +125,8 @@ class Datastore(sqlite.SQLiteDatastore):
         library's pool takes longer than a short question.
         """
         with self._reading, _explained(self.pool.db_name):
+            if self.pool.closed:
+                raise UnusableLog(f"The index {self.pool.db_name} is closed.", "Open it again.")
             if self._reader is None:
                 self._reader = self.pool._create_connection()
             with self._reader.cursor() as cursor:
@@ -128,10 +134,11 @@ class Datastore(sqlite.SQLiteDatastore):
 
     def close(self) -> None:
         """Close the pool, and the connection beside it."""
-        reader, self._reader = getattr(self, "_reader", None), None
-        if reader is not None:
-            reader.close()
-        super().close()
+        with getattr(self, "_reading", nullcontext()):  # also called of what was never quite made
+            reader, self._reader = getattr(self, "_reader", None), None
+            if reader is not None:
+                reader.close()
+            super().close()
 
     @contextmanager
     def transaction(self, *, commit: bool) -> Iterator[sqlite.SQLiteCursor]:
@@ -205,10 +212,17 @@ class Recorder(sqlite.SQLiteProcessRecorder):
         return None
 
     def _move(self, c: sqlite.SQLiteCursor, move: Move) -> None:
+        c.execute(_GENERATION)
+        if c.fetchone()[0] != move.generation:
+            raise Fenced("The index was emptied meanwhile.")
         reached = move.reached._asdict()
         c.execute(_MOVE, {"partition": move.partition, "started": move.started, **reached})
         if c.fetchone() is None:
             raise Fenced(f"Another indexer has moved partition {move.partition} on.")
+
+    def generation(self) -> int:
+        """How often the index was emptied: what was read of it before, an older generation, is worth nothing."""
+        return int(self.select(_GENERATION)[0][0])
 
     def positions(self) -> dict[int, Position]:
         """Where each partition stands, by its number; partitions without an entry are not there."""
@@ -277,6 +291,8 @@ class Recorder(sqlite.SQLiteProcessRecorder):
             for table in [*tables, *own, self.events_table_name, "stored_snapshots"]:
                 c.execute(f"DELETE FROM {table}")
             c.execute("DELETE FROM tracking WHERE application_name <> '__migration__'")  # the library's own mark
+            c.execute(_GENERATION)
+            c.execute(f"PRAGMA user_version={(c.fetchone()[0] + 1) & 0x7FFFFFFF}")
 
     def run(self, statements: Iterable[str]) -> None:
         """Run statements that make tables."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from consumers import indexer as indexer_module
 from consumers.publishing import IndexCourt
 from consumers.settings import Ledger
-from ledger.batch import ItemCache
+from ledger.batch import Batch, ItemCache
 from ledger.errors import DiskFailed, UnusableLog
 from ledger.index import Index
-from ledger.log import Identity
-from ledger.recorders.sqlite import INDEX_FORMAT
+from ledger.log import Identity, Receipt
+from ledger.recorders.sqlite import INDEX_FORMAT, Position
 from tests.faults.ledgers import caught_up, dump, folded, opened, put, url
 from tests.faults.lines import day, note
 
@@ -75,6 +77,50 @@ def test_another_indexer_moves_on_meanwhile(tmp_path: Path, monkeypatch: pytest.
         assert [row[0] for row in connection.execute("SELECT verdict FROM trail ORDER BY offset")] == wanted
     caught_up(url(path), tmp_path / "again.db")
     assert dump(path) == dump(tmp_path / "again.db")
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_rebuild_that_comes_to_the_same_place_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: bool
+) -> None:
+    """What was loaded while the index was empty is worth nothing, even if the position is soon the same again."""
+    path, told = tmp_path / "ledger.db", lines(30)
+    with opened(url(path), path) as ledger, opened(url(path), path) as other:
+        put(ledger.log, told)
+        ledger.indexer.catch_up()
+        before, end = other.log.read(0, 0, most=1_000), ledger.log.bounds(0)[1]
+        put(ledger.log, told[:1])  # a resend: its first is known to the index only
+        as_it_is = ledger.index._folded
+
+        def raced(*given: Any) -> Batch:
+            other.index.start_over()
+            batch = as_it_is(*given)
+            other.index.remember(other.log.identity())
+            other.index.fold(other.log.identity(), 0, Position(0), before)
+            return batch
+
+        step = ledger.indexer.step_ahead if ahead else ledger.indexer.step
+        with monkeypatch.context() as racing:
+            racing.setattr(ledger.index, "_folded", raced)
+            assert step(0) == ()
+        assert ledger.indexer.position(0).next_offset == end
+        assert [one.verdict for one in step(0)] == ["duplicate"]
+        ledger.indexer.write()
+    caught_up(url(path), tmp_path / "again.db")
+    assert dump(path) == dump(tmp_path / "again.db")
+
+
+def test_a_long_backlog_is_written_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A publisher on an index that is far behind holds no more ahead than it may."""
+    monkeypatch.setattr(indexer_module, "BATCH_ENTRIES", 500)
+    path = tmp_path / "ledger.db"
+    with opened(url(path), path) as ledger:
+        put(ledger.log, [("T-1", note(number)) for number in range(6_000)])
+        court = IndexCourt(ledger.log, ledger.indexer)
+        (verdict,) = court.judge([Receipt(0, 5_999, 0)])
+        assert (verdict.offset, verdict.verdict) == (5_999, "accepted")
+        assert ledger.index.ahead()[0] < 4_096
+        assert ledger.index.position(0).next_offset > 4_000
 
 
 def test_what_is_not_written_is_folded_by_whoever_comes_next(tmp_path: Path) -> None:
