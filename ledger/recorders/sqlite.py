@@ -212,13 +212,13 @@ class Recorder(sqlite.SQLiteProcessRecorder):
         return None
 
     def _move(self, c: sqlite.SQLiteCursor, move: Move) -> None:
-        c.execute(_GENERATION)
-        if c.fetchone()[0] != move.generation:
-            raise Fenced("The index was emptied meanwhile.")
         reached = move.reached._asdict()
         c.execute(_MOVE, {"partition": move.partition, "started": move.started, **reached})
         if c.fetchone() is None:
             raise Fenced(f"Another indexer has moved partition {move.partition} on.")
+        c.execute(_GENERATION)  # after the move, which takes the write lock: whoever reads first may not write then
+        if c.fetchone()[0] != move.generation:
+            raise Fenced("The index was emptied meanwhile.")
 
     def generation(self) -> int:
         """How often the index was emptied: what was read of it before, an older generation, is worth nothing."""
