@@ -30,6 +30,7 @@ class IndexCourt:
         self.partitions = indexer.identity.partitions
         self._log = log
         self._indexer = indexer
+        self._judged: dict[int, int] = {}
 
     def record(self, drafts: Sequence[Draft]) -> Sequence[Future[Receipt]]:
         return self._log.append(drafts)
@@ -41,6 +42,7 @@ class IndexCourt:
         wanted = {(one.partition, one.offset) for one in receipts}
         found: dict[tuple[int, int], Verdict] = {}
         for partition, end in ends.items():
+            self._judged[partition] = max(end, self._judged.get(partition, 0))
             while self._indexer.position(partition).next_offset < end:
                 for verdict in self._indexer.step_ahead(partition, wait_seconds=1.0):
                     if (place := (verdict.partition, verdict.offset)) in wanted:
@@ -64,10 +66,17 @@ class IndexCourt:
         if entries >= _MOST_ENTRIES_AHEAD or size >= _MOST_BYTES_AHEAD or (idle and entries):
             self._indexer.write()
 
+    def _write_all_judged(self) -> None:
+        """Write what is ahead; where another indexer came in between, fold the rest of what was judged here again."""
+        self._indexer.write()
+        for partition, end in self._judged.items():
+            while self._indexer.position(partition).next_offset < end:
+                self._indexer.step(partition, wait_seconds=1.0)
+
     def close(self) -> None:
         try:
             with suppress(LedgerError):  # the log has it: whoever reads next indexes it, and is told what is wrong
-                self._indexer.write()
+                self._write_all_judged()
             self._indexer.index.close()
         finally:
             self._log.close()
