@@ -94,8 +94,10 @@ def _fetch(libs: Path) -> None:
 
 
 def new_cluster_id() -> str:
-    """A cluster id as Kafka writes it: 16 random bytes in URL-safe base 64."""
-    return urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    """A cluster id as Kafka writes it: 16 random bytes in URL-safe base 64, the first no "-", which its tool takes for an option."""
+    while (identity := urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()).startswith("-"):
+        pass
+    return identity
 
 
 class Broker:
