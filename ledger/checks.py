@@ -19,9 +19,10 @@ def freshness(pause: Pause, as_of: datetime) -> Freshness:
 
 def owner_was_changed(item: WorkItem, pause: Pause) -> bool:
     """Whether the owner of the pause's execution was changed after it opened, even if it was given back since."""
-    execution = item.executions.get(pause.execution)
+    terms = pause.terms
+    execution = item.executions.get(terms.execution)
     changed = None if execution is None else execution.owner_changed
-    return changed is not None and changed > pause.opened
+    return changed is not None and changed > terms.opened
 
 
 def ownership(item: WorkItem, pause: Pause, as_of: datetime) -> Ownership:
@@ -74,6 +75,8 @@ def side_effect(item: WorkItem, pause: Pause, *, own: SideEffectResult | None = 
             return "indeterminate"
     if mine == "happened":
         return "happened"
+    if not item.landed:
+        return "not_happened"
     digest = pause.action_digest
     if digest is not None and any(name != pause.pause for name in item.landed.get(digest, ())):
         return "happened"

@@ -21,7 +21,7 @@ STRUCTURED_HEADERS: Headers = (("content-type", STRUCTURED.encode()),)
 _PREFIX = "ce_"
 _REQUIRED = ("id", "source", "type", "subject")
 _READ = EVENTS.validator.validate_json
-_N, _I, _BRACKET, _BRACE = b"NI[{"  # bytes are looked for by their numbers several times as fast
+_N, _I = b"NI"  # bytes are looked for by their numbers several times as fast
 _SHALLOW_BYTES = 2 * DEEPEST + 80
 """A sound event that nests too deep is longer: two brackets a level, beside the attributes that are required."""
 _VALIDATE = {name: model.__pydantic_validator__.validate_python for name, model in EVENT_TYPES.items()}
@@ -150,6 +150,11 @@ def _missing_attribute(content: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _brackets(text: bytes) -> int:
+    """How many brackets are opened, in strings too. To take them out is three times as fast as to count them."""
+    return len(text) - len(text.replace(b"{", b"").replace(b"[", b""))
+
+
 def _event_at_once(record: Record) -> LedgerEvent | None:
     """The event of a record in structured mode in which nothing is wrong: nearly always. Null says nothing.
 
@@ -157,11 +162,11 @@ def _event_at_once(record: Record) -> LedgerEvent | None:
     ``specversion`` for ours: those go the long way. In all else it is at least as strict as our own reading.
     """
     value, headers = record.value, record.headers
-    if value is None or (headers and headers != STRUCTURED_HEADERS):
+    if value is None or (headers and headers is not STRUCTURED_HEADERS and headers != STRUCTURED_HEADERS):
         return None
-    if (_N in value and value.find(b"NaN") >= 0) or (_I in value and value.find(b"Infinity") >= 0):
+    if (_N in value and b"NaN" in value) or (_I in value and b"Infinity" in value):
         return None
-    if len(value) > _SHALLOW_BYTES and value.count(_BRACKET) + value.count(_BRACE) > DEEPEST:
+    if len(value) > _SHALLOW_BYTES and _brackets(value) > DEEPEST:
         return None
     try:
         event = _READ(value)
@@ -174,7 +179,7 @@ def read_event(record: Record, partitions: int) -> LedgerEvent | Fault:
     """The event of a record on a topic of so many partitions, or the first fault of it."""
     event = _event_at_once(record)
     if event is not None:
-        subject = event.subject
+        subject = event.__dict__["subject"]  # a model is slow to give its attributes
         if record.key == subject.encode() and record.partition == partition_of(subject, partitions):
             return event
     return _read_with_care(record, partitions)

@@ -94,7 +94,7 @@ def _fetch(libs: Path) -> None:
 
 
 def new_cluster_id() -> str:
-    """A cluster id as Kafka writes it: 16 random bytes in URL-safe base 64, the first no "-", which its tool takes for an option."""
+    """A cluster id as Kafka writes it: 16 random bytes in URL-safe base 64, with no "-" at its start, an option."""
     while (identity := urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()).startswith("-"):
         pass
     return identity
