@@ -6,9 +6,11 @@ where the batch started. Nothing is ever reset silently.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
+from ledger.cloudevents import ReadLine
 from ledger.errors import Fenced, LogChanged
 from ledger.index import Index, record_digest
 from ledger.log import Identity, Log, Slice
@@ -106,9 +108,14 @@ class Indexer:
         self.write()
         return self._step(partition, self.index.fold, wait_seconds)
 
-    def step_ahead(self, partition: int, *, wait_seconds: float = 0.0) -> Sequence[Verdict]:
-        """As :meth:`step`, but in memory: :meth:`write` puts many batches into the index at once."""
-        return self._step(partition, self.index.fold_ahead, wait_seconds)
+    def step_ahead(
+        self, partition: int, *, read_before: Mapping[int, ReadLine | None] | None = None, wait_seconds: float = 0.0
+    ) -> Sequence[Verdict]:
+        """As :meth:`step`, but in memory: :meth:`write` puts many batches into the index at once.
+
+        ``read_before`` has by offset the lines of the partition that were read as events already, by whoever sent them.
+        """
+        return self._step(partition, partial(self.index.fold_ahead, read_before=read_before or {}), wait_seconds)
 
     def write(self) -> None:
         """Write what was folded ahead. Where another indexer has done it, it is forgotten."""

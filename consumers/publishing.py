@@ -9,10 +9,12 @@ from pathlib import Path
 
 from consumers.indexer import Indexer
 from consumers.settings import Settings
+from ledger.cloudevents import ReadLine
 from ledger.errors import Fenced, LedgerError, LogUnavailable
 from ledger.log import Draft, Log, Receipt
 from ledger.outbox import Outbox
 from ledger.publisher import Publisher
+from ledger.sending import Sending
 from ledger.verdict import Verdict
 from projections.trail import verdict_at
 
@@ -35,20 +37,20 @@ class IndexCourt:
     def record(self, drafts: Sequence[Draft]) -> Sequence[Future[Receipt]]:
         return self._log.append(drafts)
 
-    def judge(self, receipts: Sequence[Receipt]) -> Sequence[Verdict]:
-        ends: dict[int, int] = {}
-        for receipt in receipts:
-            ends[receipt.partition] = max(receipt.offset + 1, ends.get(receipt.partition, 0))
-        wanted = {(one.partition, one.offset) for one in receipts}
+    def judge(self, recorded: Sequence[tuple[Receipt, Sending]]) -> Sequence[Verdict]:
+        own: dict[int, dict[int, ReadLine | None]] = {}
+        for receipt, sending in recorded:
+            line = None if sending.event is None else (sending.value, sending.event)
+            own.setdefault(receipt.partition, {})[receipt.offset] = line
         found: dict[tuple[int, int], Verdict] = {}
-        for partition, end in ends.items():
+        for partition, lines in own.items():
+            end = max(lines) + 1
             self._judged[partition] = max(end, self._judged.get(partition, 0))
             while self._indexer.position(partition).next_offset < end:
-                for verdict in self._indexer.step_ahead(partition, wait_seconds=1.0):
-                    if (place := (verdict.partition, verdict.offset)) in wanted:
-                        found[place] = verdict
+                verdicts = self._indexer.step_ahead(partition, read_before=lines, wait_seconds=1.0)
+                found |= {(partition, one.offset): one for one in verdicts if one.offset in lines}
                 self.rest(idle=False)
-        return [found.get((one.partition, one.offset)) or self._indexed(one) for one in receipts]
+        return [found.get((one.partition, one.offset)) or self._indexed(one) for one, _ in recorded]
 
     def _indexed(self, receipt: Receipt) -> Verdict:
         """The verdict of an entry that was folded before, here or by another indexer."""

@@ -27,6 +27,10 @@ _SHALLOW_BYTES = 2 * DEEPEST + 80
 _VALIDATE = {name: model.__pydantic_validator__.validate_python for name, model in EVENT_TYPES.items()}
 
 
+ReadLine = tuple[bytes, LedgerEvent]
+"""A line in structured mode, and the event that :func:`read_line` made of it."""
+
+
 class Fault(NamedTuple):
     """Why a record is no event of this ledger: the code of its verdict, what is wrong, and what could be read of it."""
 
@@ -155,15 +159,12 @@ def _brackets(text: bytes) -> int:
     return len(text) - len(text.replace(b"{", b"").replace(b"[", b""))
 
 
-def _event_at_once(record: Record) -> LedgerEvent | None:
-    """The event of a record in structured mode in which nothing is wrong: nearly always. Null says nothing.
+def read_line(value: bytes) -> LedgerEvent | None:
+    """The event of a line in structured mode in which nothing is wrong: nearly always. Null says nothing.
 
     The parser inside the model takes NaN and infinities for JSON, nests deeper than we do, and takes a missing
     ``specversion`` for ours: those go the long way. In all else it is at least as strict as our own reading.
     """
-    value, headers = record.value, record.headers
-    if value is None or (headers and headers is not STRUCTURED_HEADERS and headers != STRUCTURED_HEADERS):
-        return None
     if (_N in value and b"NaN" in value) or (_I in value and b"Infinity" in value):
         return None
     if len(value) > _SHALLOW_BYTES and _brackets(value) > DEEPEST:
@@ -175,13 +176,18 @@ def _event_at_once(record: Record) -> LedgerEvent | None:
     return event if "specversion" in event.__pydantic_fields_set__ else None
 
 
-def read_event(record: Record, partitions: int) -> LedgerEvent | Fault:
-    """The event of a record on a topic of so many partitions, or the first fault of it."""
-    event = _event_at_once(record)
-    if event is not None:
-        subject = event.__dict__["subject"]  # a model is slow to give its attributes
-        if record.key == subject.encode() and record.partition == partition_of(subject, partitions):
-            return event
+def read_event(record: Record, partitions: int, read_before: ReadLine | None = None) -> LedgerEvent | Fault:
+    """The event of a record on a topic of so many partitions, or the first fault of it.
+
+    ``read_before`` is a line and its event, of whoever may have read this record's value already.
+    """
+    value, headers = record.value, record.headers
+    if value is not None and (headers is STRUCTURED_HEADERS or not headers or headers == STRUCTURED_HEADERS):
+        event = read_before[1] if read_before is not None and read_before[0] == value else read_line(value)
+        if event is not None:
+            subject = event.__dict__["subject"]  # a model is slow to give its attributes
+            if record.key == subject.encode() and record.partition == partition_of(subject, partitions):
+                return event
     return _read_with_care(record, partitions)
 
 
@@ -211,7 +217,9 @@ def _read_with_care(record: Record, partitions: int) -> LedgerEvent | Fault:
 
 def known_event(record: Record) -> LedgerEvent:
     """The event of a record that was found well-formed before: key and partition are not looked at again."""
-    event = _event_at_once(record)
+    value, headers = record.value, record.headers
+    is_plain = not headers or headers == STRUCTURED_HEADERS
+    event = read_line(value) if is_plain and value is not None else None
     if event is None:
         content = content_of(record)
         event = _VALIDATE[content["type"]](content)

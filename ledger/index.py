@@ -22,15 +22,14 @@ from eventsourcing.projection import EventSourcedProjection
 from eventsourcing.utils import Environment
 
 from ledger.ahead import Ahead
-from ledger.batch import Batch, Change, ItemCache, Name, Projection, Rows, fold_batch
-from ledger.cloudevents import Fault, read_event
+from ledger.batch import Batch, Change, ItemCache, Projection, Rows, fold_batch
+from ledger.cloudevents import Fault, ReadLine, read_event
 from ledger.entries import Entry, EntryMapper, ItemSnapshot, first_of, project
 from ledger.errors import Fenced
-from ledger.fold import First
 from ledger.log import Identity, Slice
 from ledger.packet import WorkItem
 from ledger.record import Record, record_bytes
-from ledger.recorders.sqlite import Factory, KnownLog, Move, Position, Recorder
+from ledger.recorders.sqlite import Factory, KnownLog, Move, Position, Recorder, Stand
 from ledger.verdict import Verdict
 
 SNAPSHOT_INTERVAL = 256
@@ -129,24 +128,30 @@ class Index(EventSourcedProjection[str]):
         reached = _reached(started, read)
         with self._nothing_kept_on_failure():
             generation = self._generation_now()
-            batch = self._folded(log, Ahead(partition, started), read.records)
+            batch, _ = self._folded(log, Ahead(partition, started), read.records, {})
             self._write(log, batch, Move(partition, started.next_offset, reached, generation))
         return batch.verdicts, reached
 
     def fold_ahead(
-        self, log: Identity, partition: int, started: Position, read: Slice
+        self,
+        log: Identity,
+        partition: int,
+        started: Position,
+        read: Slice,
+        read_before: Mapping[int, ReadLine | None],
     ) -> tuple[Sequence[Verdict], Position]:
         """Fold the records read at a position in memory, to be written later by :meth:`write_ahead`.
 
-        Raises ``Fenced`` when another indexer has moved on: what it wrote may have been taken for older than it is, so
-        all that was folded ahead is forgotten, and the positions must be read again.
+        ``read_before`` has by offset what was read as an event already. Raises ``Fenced`` when another indexer has
+        moved on: what it wrote may have been taken for older than it is, so all that was folded ahead is forgotten,
+        and the positions must be read again.
         """
         ahead = self._ahead.setdefault(partition, Ahead(partition, started))
         with self._nothing_kept_on_failure():
             generation = self._generation_now()
-            batch = self._folded(log, ahead, read.records)
-            if self.position(partition) != ahead.started or self.recorder.generation() != generation:
-                raise Fenced(f"Another indexer has moved partition {partition} on.")  # asked after all that was loaded
+            batch, stand = self._folded(log, ahead, read.records, read_before)
+            if stand != Stand(generation, ahead.started):
+                raise Fenced(f"Another indexer has moved partition {partition} on.")
             ahead.add(batch, _reached(started, read))
         return batch.verdicts, ahead.reached
 
@@ -189,25 +194,31 @@ class Index(EventSourcedProjection[str]):
             self._generation = self.recorder.generation()
         return self._generation
 
-    def _folded(self, log: Identity, ahead: Ahead, records: Sequence[Record]) -> Batch:
-        events = [read_event(record, log.partitions) for record in records]
+    def _folded(
+        self, log: Identity, ahead: Ahead, records: Sequence[Record], read_before: Mapping[int, ReadLine | None]
+    ) -> tuple[Batch, Stand]:
+        """Records folded on what is in the index and ahead of it, and where the index stood after all was loaded."""
+        events = [read_event(record, log.partitions, read_before.get(record.offset)) for record in records]
         sound = [event for event in events if not isinstance(event, Fault)]
-        items = self._load({event.subject for event in sound}, ahead.items)
-        names = {(event.subject, event.source, event.id) for event in sound if event.subject in items}
-        known = {name: first for name in names if (first := ahead.firsts.get(name)) is not None}
-        firsts = known | self._load_firsts(names - known.keys())
-        return fold_batch(ahead.partition, records, events, items, firsts)
+        items = self._kept({event.subject for event in sound}, ahead.items)
+        names = {(event.subject, event.source, event.id) for event in sound}
+        firsts = {name: first for name in names if (first := ahead.firsts.get(name)) is not None}
+        found = self.recorder.look(
+            ahead.partition,
+            {event.subject for event in sound if event.subject not in items},
+            [name for name in names if name not in firsts],
+        )
+        stand = found.stand
+        if found.versions or found.firsts:
+            items |= {name: self._rebuilt(name) for name in found.versions}
+            firsts |= {name: first_of(self.entry(name[0], version)) for name, version in found.firsts.items()}
+            stand = self.recorder.look(ahead.partition).stand  # after all that was loaded
+        return fold_batch(ahead.partition, records, events, items, firsts), stand
 
-    def _load(self, subjects: set[str], ahead: Mapping[str, WorkItem]) -> dict[str, WorkItem]:
-        """The states of those work items that have any."""
+    def _kept(self, subjects: Iterable[str], ahead: Mapping[str, WorkItem]) -> dict[str, WorkItem]:
+        """The states that need not be loaded."""
         found = ((subject, ahead.get(subject) or self._cache.get(subject)) for subject in subjects)
-        cached = {subject: item for subject, item in found if item is not None}
-        others = self.recorder.versions(subject for subject in subjects if subject not in cached)
-        return cached | {name: self._rebuilt(name) for name in others}
-
-    def _load_firsts(self, names: set[Name]) -> dict[Name, First]:
-        found = self.recorder.first_versions(names)
-        return {name: first_of(self.entry(name[0], version)) for name, version in found.items()}
+        return {subject: item for subject, item in found if item is not None}
 
     def _write(self, log: Identity, batch: Batch, move: Move) -> None:
         firsts = [

@@ -9,22 +9,21 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
+from ledger.cloudevents import STRUCTURED_HEADERS
 from ledger.errors import DiskFailed, LedgerError, LogUnavailable, WrongUsage
 from ledger.log import Draft, Receipt
 from ledger.outbox import Outbox
+from ledger.parcels import Deadlines, Lane, Parcel, answer_all
 from ledger.resending import LOST_SECONDS, Resender
-from ledger.sending import Answer, Publishable, Sending, line_of
+from ledger.sending import Answer, Outcome, Publishable, Sending, line_of
 from ledger.verdict import Verdict
 
 T = TypeVar("T")
@@ -34,7 +33,6 @@ QUEUED_EVENTS = 5_000
 _LOOK_AGAIN_SECONDS = 0.1
 _LONGEST_BACKOFF_SECONDS = 2.0
 _RESEND_SECONDS = 1.0
-_LONGEST_WAIT_SECONDS = 3_600.0
 
 Sent = tuple[Sending, "Future[Receipt]"]
 """What was handed to the log, and what the log will say."""
@@ -49,7 +47,7 @@ class Court(Protocol):
         """Put drafts on the log; see ``Log.append``."""
         ...
 
-    def judge(self, receipts: Sequence[Receipt]) -> Sequence[Verdict]:
+    def judge(self, recorded: Sequence[tuple[Receipt, Sending]]) -> Sequence[Verdict]:
         """The verdicts of recorded entries, in order. Raises ``LogUnavailable`` when they can't be had now."""
         ...
 
@@ -80,10 +78,10 @@ class Publisher:
         self._outbox = outbox
         self._resender = None if outbox is None else Resender(outbox)
         self._resending = False
-        self._queue: queue.Queue[Sending | None] = queue.Queue(queued_events)
+        self._lane = Lane(queued_events)
         self._fatal: LedgerError | None = None
         self._answering = threading.Lock()
-        self._expiry = _Expiry(self._expired, most=4 * queued_events)
+        self._deadlines = Deadlines(self._expired, most=4 * queued_events)
         self._closing = threading.Event()
         self._abandoned = threading.Event()
         self._worker = threading.Thread(target=self._work, name="pauseledger-publisher", daemon=True)
@@ -106,20 +104,38 @@ class Publisher:
 
     def submit(self, event: Publishable, *, deadline_seconds: float | None = None) -> Future[Answer]:
         """Publish one event; the future of its answer, there by the deadline. Waits while the queue is full."""
+        return self._submitted([event], deadline_seconds, many=False)
+
+    def submit_all(
+        self, events: Iterable[Publishable], *, deadline_seconds: float | None = None
+    ) -> Future[list[Outcome]]:
+        """Publish many events in order, with one deadline; the future of what became of each, there by the deadline.
+
+        An event that can never be recorded, or kept, has its error in the place of an answer. Raises ``WrongUsage``
+        where one is no event at all: then none of them is sent.
+        """
+        return self._submitted(events, deadline_seconds, many=True)
+
+    def _submitted(self, events: Iterable[Publishable], deadline_seconds: float | None, *, many: bool) -> Future[Any]:
         if self._fatal is not None:
             raise self._fatal
+        closed = WrongUsage("The publisher is closed.", "Open another.")
         if self._closing.is_set():
-            raise WrongUsage("The publisher is closed.", "Open another.")
+            raise closed
         seconds = self.deadline_seconds if deadline_seconds is None else deadline_seconds
         if not seconds >= 0:  # not even NaN
             raise WrongUsage(f"A deadline in {seconds} s can't be kept.", "Give 0 seconds or more.")
-        sending = Sending(line_of(event), time.monotonic() + seconds)
-        self._expiry.add(sending)
-        while not sending.answer.done():
-            with suppress(queue.Full):
-                self._queue.put(sending, timeout=max(0.0, min(seconds, _LOOK_AGAIN_SECONDS)))
+        sendings = [Sending(line_of(event)) for event in events]
+        parcel = Parcel(sendings, time.monotonic() + seconds, many=many)
+        if not sendings:
+            parcel.tell()
+            return parcel.future
+        if not self._deadlines.add(parcel):
+            raise closed
+        while not self._lane.put(parcel, wait_seconds=min(seconds, _LOOK_AGAIN_SECONDS)):
+            if parcel.future.done():
                 break
-        return sending.answer
+        return parcel.future
 
     @property
     def waiting(self) -> int:
@@ -131,42 +147,34 @@ class Publisher:
         if self._closing.is_set():
             return
         self._closing.set()
-        with suppress(queue.Full):
-            self._queue.put_nowait(None)
-        self._expiry.wait_until_answered()
+        self._lane.wake()
+        self._deadlines.wait_until_answered()
         self._abandoned.set()
         self._worker.join(timeout=5.0)
-        self._expiry.close()
+        self._deadlines.close()
+        self._expired([one for parcel in self._deadlines.unanswered() for one in parcel.sendings])
         if self._outbox is not None and not self._worker.is_alive():
             self._outbox.close()
 
     # -- answers ------------------------------------------------------------------------------------
 
-    def _answer(self, sending: Sending, answer: Answer | LedgerError) -> bool:
-        """Answer an event, unless it was answered before."""
-        with self._answering:
-            if sending.answer.done():
-                return False
-            if isinstance(answer, LedgerError):
-                sending.answer.set_exception(answer)
-            else:
-                sending.answer.set_result(answer)
-            return True
+    def _answer(self, answers: Sequence[tuple[Sending, Outcome]]) -> list[Sending]:
+        """Answer events, unless they were answered before: those are returned."""
+        return answer_all(answers, self._answering)
 
     def _expired(self, sendings: Sequence[Sending]) -> None:
         """The deadline of events has passed: facts go to the outbox first, then all are answered."""
-        facts = [one for one in sendings if not one.is_request and one.entry is None]
+        late = [one for one in sendings if one.outcome is None]
+        facts = [one for one in late if not one.is_request and one.entry is None]
         if self._outbox is not None and facts:
             try:
-                numbers = self._outbox.put([(one.subject, one.value, one.headers) for one in facts])
+                numbers = self._outbox.put([(one.subject, one.value, STRUCTURED_HEADERS) for one in facts])
             except LedgerError as error:
-                for one in facts:
-                    self._answer(one, error)
+                self._answer([(one, error) for one in facts])
             else:
                 for one, number in zip(facts, numbers, strict=True):
                     one.kept_as = number
-        late = [one for one in sendings if not self._answer(one, one.unknown())]
-        self._settle(late)
+        self._settle(self._answer([(one, one.unknown()) for one in late]))
 
     def _settle(self, sendings: Sequence[Sending]) -> None:
         """The log has these events: the outbox need not keep them any longer. What it keeps is only sent twice."""
@@ -195,28 +203,18 @@ class Publisher:
 
     def _end(self, error: LedgerError) -> None:
         self._fatal = error
-        for sending in self._expiry.unanswered():
-            self._answer(sending, error)
+        for parcel in self._deadlines.unanswered():
+            self._answer([(one, error) for one in parcel.sendings])
 
     def _step(self, court: Court) -> bool:
         """Send the next batch, and what the outbox holds while there is none; whether to go on."""
-        try:
-            first = self._queue.get(timeout=_LOOK_AGAIN_SECONDS if self._resending else _RESEND_SECONDS)
-        except queue.Empty:
-            self._rest(court, idle=True)
+        batch = self._lane.take(BATCH_EVENTS, wait_seconds=_LOOK_AGAIN_SECONDS if self._resending else _RESEND_SECONDS)
+        if batch:
+            self._send(court, batch)
+        self._rest(court, idle=not batch)
+        if self._lane.is_empty:
             self._resending = self._resend(court)
-            return not self._closing.is_set()
-        batch = [first]
-        while len(batch) < BATCH_EVENTS:
-            try:
-                batch.append(self._queue.get_nowait())
-            except queue.Empty:
-                break
-        self._send(court, [one for one in batch if one is not None and not one.answer.done()])
-        self._rest(court, idle=False)
-        if self._queue.empty():
-            self._resending = self._resend(court)
-        return not (self._closing.is_set() and self._queue.empty())
+        return not (self._closing.is_set() and self._lane.is_empty)
 
     def _send(self, court: Court, batch: Sequence[Sending]) -> None:
         """Record a batch, and judge it as far as the log has it.
@@ -225,31 +223,34 @@ class Publisher:
         """
 
         def record() -> list[Sent]:
-            wanted = [one for one in batch if not one.answer.done()]
+            wanted = [one for one in batch if one.outcome is None]
             return list(zip(wanted, _put(court, [one.draft(court.partitions) for one in wanted]), strict=True))
 
         for sent in self._recorded(self._patiently(record, while_wanted=batch) or ()):
-            recorded = [(one, future) for one, future in sent if self._note(one, future)]
-            self._settle([one for one, _ in recorded])
+            recorded = self._noted(sent)
+            self._settle([one for _, one in recorded])
             self._judge(court, recorded)
 
-    def _judge(self, court: Court, recorded: Sequence[tuple[Sending, Future[Receipt]]]) -> None:
+    def _judge(self, court: Court, recorded: Sequence[tuple[Receipt, Sending]]) -> None:
         """Answer what the log has with its verdicts, while somebody waits for them."""
-        receipts = [future.result() for _, future in recorded]
-        wanted = [one for one, _ in recorded]
-        verdicts = self._patiently(lambda: court.judge(receipts), while_wanted=wanted) if receipts else None
-        for one, verdict in zip(wanted, verdicts or (), strict=False):
-            self._answer(one, verdict)
+        if not recorded:
+            return
+        wanted = [one for _, one in recorded]
+        verdicts = self._patiently(lambda: court.judge(recorded), while_wanted=wanted)
+        self._answer(list(zip(wanted, verdicts or (), strict=False)))
 
-    def _note(self, sending: Sending, future: Future[Receipt]) -> bool:
-        """Keep where the log put an event, or answer with why it never will; whether it is recorded."""
-        error = future.exception()
-        if error is None:
-            receipt = future.result()
-            sending.entry = (receipt.partition, receipt.offset)
-            return True
-        self._answer(sending, error if isinstance(error, LedgerError) else LogUnavailable(str(error)))
-        return False
+    def _noted(self, sent: Sequence[Sent]) -> list[tuple[Receipt, Sending]]:
+        """What the log has recorded, which is kept with each; what it never will is answered with why."""
+        recorded = []
+        for sending, future in sent:
+            error = future.exception()
+            if error is None:
+                receipt = future.result()
+                sending.entry = (receipt.partition, receipt.offset)
+                recorded.append((receipt, sending))
+            else:
+                self._answer([(sending, error if isinstance(error, LedgerError) else LogUnavailable(str(error)))])
+        return recorded
 
     def _recorded(self, sent: Sequence[Sent]) -> Iterator[Sequence[Sent]]:
         """What was sent, as the log answers, until it has answered all; an end too when the publisher was closed.
@@ -258,6 +259,9 @@ class Publisher:
         lost stays open for ever. It must not hold up those behind it for ever too: when nobody has waited for any of
         them for a while, they are left to the log and to the outbox.
         """
+        if all(future.done() for _, future in sent):  # as an embedded log answers
+            yield sent
+            return
         left, given_up = list(sent), None
         while left and not self._abandoned.is_set():
             done, _ = wait([future for _, future in left], timeout=_LOOK_AGAIN_SECONDS)
@@ -265,7 +269,7 @@ class Publisher:
                 given_up = None
                 yield [pair for pair in left if pair[1] in done]
                 left = [pair for pair in left if pair[1] not in done]
-            elif all(one.answer.done() for one, _ in left):
+            elif all(one.outcome is not None for one, _ in left):
                 given_up = given_up or time.monotonic() + LOST_SECONDS
                 if time.monotonic() > given_up:
                     return
@@ -289,7 +293,7 @@ class Publisher:
             try:
                 return action()
             except LogUnavailable:
-                if while_wanted is not None and all(one.answer.done() for one in while_wanted):
+                if while_wanted is not None and all(one.outcome is not None for one in while_wanted):
                     return None
             self._abandoned.wait(pause)
             pause = min(2 * pause, _LONGEST_BACKOFF_SECONDS)
@@ -306,60 +310,3 @@ def _put(court: Court, drafts: Sequence[Draft]) -> Sequence[Future[Receipt]]:
         refused: Future[Receipt] = Future()
         refused.set_exception(error)
         return [refused]
-
-
-class _Expiry:
-    """Calls back when deadlines have passed, on a thread of its own. Holds at most so many events that are answered."""
-
-    def __init__(self, expired: Callable[[Sequence[Sending]], None], *, most: int) -> None:
-        self._expired = expired
-        self._most = most
-        self._heap: list[tuple[float, int, Sending]] = []
-        self._count = itertools.count()
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="pauseledger-deadlines", daemon=True)
-        self._thread.start()
-
-    def add(self, sending: Sending) -> None:
-        with self._changed:
-            earlier = not self._heap or sending.deadline < self._heap[0][0]
-            heapq.heappush(self._heap, (sending.deadline, next(self._count), sending))
-            if len(self._heap) > self._most:
-                self._forget_answered()
-            if earlier:
-                self._changed.notify()
-
-    def _forget_answered(self) -> None:
-        self._heap = [one for one in self._heap if not one[2].answer.done()]
-        heapq.heapify(self._heap)
-        self._most = max(self._most, 2 * len(self._heap))
-
-    def unanswered(self) -> list[Sending]:
-        with self._changed:
-            return [one[2] for one in self._heap if not one[2].answer.done()]
-
-    def wait_until_answered(self) -> None:
-        """Return when every event has its answer."""
-        wait([one.answer for one in self.unanswered()])
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join(timeout=5.0)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                if self._closed:
-                    return
-                now = time.monotonic()
-                due = []
-                while self._heap and self._heap[0][0] <= now:
-                    due.append(heapq.heappop(self._heap)[2])
-                if not due:
-                    self._changed.wait(min(self._heap[0][0] - now, _LONGEST_WAIT_SECONDS) if self._heap else None)
-                    continue
-            if late := [one for one in due if not one.answer.done()]:
-                self._expired(late)

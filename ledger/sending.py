@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from concurrent.futures import Future
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from ledger.cloudevents import STRUCTURED_HEADERS, structured_content
-from ledger.errors import WrongUsage
-from ledger.events import REQUESTS, Event
+from ledger.cloudevents import STRUCTURED_HEADERS, read_line, structured_content
+from ledger.errors import LedgerError, WrongUsage
+from ledger.events import REQUESTS, Event, is_request
 from ledger.json_text import write_json
 from ledger.log import Draft
 from ledger.logs.limits import draft_size
@@ -20,6 +20,8 @@ from ledger.verdict import Verdict
 
 _ATTEMPTED = "pauseledger.side_effect.attempted"
 _ATTRIBUTES = ("subject", "id", "source", "type")
+_FITS = MOST_RECORD_BYTES // 2 - 1_024
+"""A line of no more bytes fits with its key, which is a part of it, and its headers."""
 
 
 class Unknown(NamedTuple):
@@ -72,6 +74,9 @@ class Unknown(NamedTuple):
 
 Answer = Verdict | Unknown
 
+Outcome = Answer | LedgerError
+"""What becomes of an event: an answer, or why it can never be recorded or kept."""
+
 
 @runtime_checkable
 class ForeignCloudEvent(Protocol):
@@ -120,34 +125,43 @@ def _members(event: ForeignCloudEvent) -> dict[str, Any]:
 
 
 class Sending:
-    """One event on its way: its bytes, its names as far as they can be read, and the future of its answer."""
+    """One event on its way: its bytes, what could be read of them, and what became of it."""
 
-    __slots__ = ("answer", "deadline", "entry", "headers", "is_request", "kept_as", "names", "value")
+    __slots__ = ("_content", "entry", "event", "is_request", "kept_as", "outcome", "parcel", "subject", "value")
 
-    def __init__(self, value: bytes, deadline: float) -> None:
-        try:
-            content = structured_content(value)
-        except ValueError:
-            content = {}
+    parcel: Any
+    """What it was submitted in."""
+
+    def __init__(self, value: bytes) -> None:
+        event = read_line(value)
+        self._content: Mapping[str, Any] = {}
         self.value = value
-        self.headers = STRUCTURED_HEADERS
-        subject, name, source, kind = (_text(content.get(name)) for name in _ATTRIBUTES)
-        self.names = (subject, name, source, kind)
-        self.is_request = _asks(content)
-        self.deadline = deadline
-        self.answer: Future[Answer] = Future()
+        self.event = event
+        self.subject: str | None
+        if event is not None:
+            self.subject = event.subject
+            self.is_request = is_request(event)
+        else:
+            with suppress(ValueError):
+                self._content = structured_content(value)
+            self.subject = _text(self._content.get("subject"))
+            self.is_request = _asks(self._content)
+        self.outcome: Outcome | None = None
         self.entry: tuple[int, int] | None = None
         self.kept_as: int | None = None
-        size = draft_size(self.draft(1))
-        if size > MOST_RECORD_BYTES:
+        if len(value) > _FITS and (size := draft_size(self.draft(1))) > MOST_RECORD_BYTES:
             raise WrongUsage(
                 f"An event of {size} bytes is larger than a log takes ({MOST_RECORD_BYTES}).",
                 "Record where the large part is kept, and its digest.",
             )
 
     @property
-    def subject(self) -> str | None:
-        return self.names[0]
+    def names(self) -> tuple[str | None, str | None, str | None, str | None]:
+        """Subject, id, source and type, as far as they can be read."""
+        if self.event is not None:
+            return self.event.subject, self.event.id, self.event.source, self.event.type
+        subject, name, source, kind = (_text(self._content.get(name)) for name in _ATTRIBUTES)
+        return subject, name, source, kind
 
     def draft(self, partitions: int) -> Draft:
         """The record for a log of so many partitions; on an empty key's partition where it names no subject."""

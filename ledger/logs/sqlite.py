@@ -20,11 +20,12 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from ledger.errors import LogChanged
-from ledger.log import Draft, Identity, Receipt, Slice
+from ledger.log import Draft, Identity, Receipt, Recorded, Slice
 from ledger.logs.limits import refuse_bad_drafts, refuse_bad_partition
 from ledger.logs.sqlite_file import (
     connect,
     explained,
+    grow_write_ahead_log,
     immediate,
     prepare,
     refuse_bad_path,
@@ -36,6 +37,8 @@ from ledger.record import Record, headers_bytes, headers_from
 
 TOPIC = "log"
 _MOST_SLICE_BYTES = 32 * 1024 * 1024
+_OFTEN = 8
+"""From this append on a process is one that appends often."""
 _LOOK_AGAIN_SECONDS = 0.02
 """SQLite can't tell one process that another has written: a waiting reader looks this often."""
 
@@ -71,6 +74,8 @@ class SqliteLog:
         if made:
             sync_folder(self.path.parent)
         self._file = self._file_now()
+        self._appends = 0
+        self._newest: Sequence[Record] = ()
 
     @property
     def partitions(self) -> int:
@@ -100,17 +105,22 @@ class SqliteLog:
         if not drafts:
             return []
         self._refuse_replaced_file()
-        with self._lock, explained(self.path), immediate(self._writer) as connection:
-            offset, recorded_at = _end(connection)
-            recorded_at = max(recorded_at, self._clock())
-            rows = [
-                (offset + n, recorded_at, draft.key, draft.value, headers_bytes(draft.headers))
-                for n, draft in enumerate(drafts)
-            ]
-            connection.executemany(_APPEND, rows)
+        with self._lock, explained(self.path):
+            with immediate(self._writer) as connection:
+                offset, recorded_at = _end(connection)
+                recorded_at = max(recorded_at, self._clock())
+                records = [
+                    Record(0, offset + n, recorded_at, draft.key, draft.value, draft.headers)
+                    for n, draft in enumerate(drafts)
+                ]
+                connection.executemany(_APPEND, map(_row, records))
+            self._newest = records
+            self._appends += 1
+            if self._appends == _OFTEN:
+                grow_write_ahead_log(self._writer, self.path)
         with self._appended:
             self._appended.notify_all()
-        return [_resolved(Receipt(0, row[0], recorded_at)) for row in rows]
+        return [Recorded(Receipt(0, record.offset, recorded_at)) for record in records]
 
     def _file_now(self) -> tuple[int, int] | None:
         try:
@@ -129,6 +139,9 @@ class SqliteLog:
     def read(self, partition: int, offset: int, *, most: int, wait_seconds: float = 0.0) -> Slice:
         """Up to ``most`` records, fewer where they are large; ``recorded_at`` in milliseconds."""
         refuse_bad_partition(partition, self.partitions)
+        newest, self._newest = self._newest, ()
+        if newest and newest[0].offset == offset and len(newest) <= most:
+            return Slice(newest, newest[-1].offset + 1)  # what this process has just appended, byte for byte
         deadline = time.monotonic() + wait_seconds
         while True:
             records = self._records(offset, most)
@@ -161,10 +174,8 @@ class SqliteLog:
             self._writer.close()
 
 
-def _resolved(receipt: Receipt) -> Future[Receipt]:
-    future: Future[Receipt] = Future()
-    future.set_result(receipt)
-    return future
+def _row(record: Record) -> tuple[int, int, bytes | None, bytes | None, bytes]:
+    return record.offset, record.recorded_at, record.key, record.value, headers_bytes(record.headers)
 
 
 def _within_budget(rows: sqlite3.Cursor) -> list[Record]:

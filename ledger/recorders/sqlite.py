@@ -13,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from eventsourcing import sqlite
 from eventsourcing.persistence import IntegrityError, PersistenceError, ProgrammingError, StoredEvent, Tracking
 from eventsourcing.utils import Environment
 
+from ledger.batch import Name
 from ledger.errors import Fenced, UnusableLog
 from ledger.logs.sqlite_file import ledger_error
 
@@ -52,6 +53,10 @@ _MOVE = (
 )
 _ANOTHER = "Set PAUSELEDGER_INDEX to the index's file, or to a new one, and run: pauseledger rebuild."
 _GENERATION = "PRAGMA user_version"
+_STAND = (
+    "SELECT user_version, next_offset, last_offset, last_digest"
+    " FROM pragma_user_version LEFT JOIN index_positions ON partition = ?"
+)
 _FIRST = "INSERT OR IGNORE INTO index_firsts VALUES (?, ?, ?, ?)"
 
 
@@ -72,6 +77,21 @@ class Move(NamedTuple):
     started: int
     reached: Position
     generation: int
+
+
+class Stand(NamedTuple):
+    """Where the fold of a partition stands, in which generation of the index."""
+
+    generation: int
+    position: Position
+
+
+class Look(NamedTuple):
+    """What an index has, at one moment: the versions of work items, those of first entries by name, and its stand."""
+
+    versions: dict[str, int]
+    firsts: dict[Name, int]
+    stand: Stand
 
 
 class KnownLog(NamedTuple):
@@ -251,30 +271,43 @@ class Recorder(sqlite.SQLiteProcessRecorder):
 
     def versions(self, subjects: Iterable[str]) -> dict[str, int]:
         """The number of entries of each work item that has any."""
+        with self.datastore.reading() as c:
+            return self._versions(c, subjects)
+
+    def _versions(self, c: sqlite.SQLiteCursor, subjects: Iterable[str]) -> dict[str, int]:
         statement = f"SELECT MAX(originator_version) FROM {self.events_table_name} WHERE originator_id = ?"
         found: dict[str, int] = {}
-        wanted = list(subjects)
-        if not wanted:
-            return found
-        with self.datastore.reading() as c:
-            for subject in wanted:
-                c.execute(statement, (subject,))
-                if (version := c.fetchone()[0]) is not None:
-                    found[subject] = version
+        for subject in subjects:
+            c.execute(statement, (subject,))
+            if (version := c.fetchone()[0]) is not None:
+                found[subject] = version
         return found
 
-    def first_versions(self, names: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], int]:
-        """The version of the first entry of each (subject, source, id) that has one."""
-        statement = "SELECT version FROM index_firsts WHERE subject = ? AND source = ? AND id = ?"
-        found: dict[tuple[str, str, str], int] = {}
-        wanted = list(names)
-        if not wanted:
-            return found
+    def look(self, partition: int, subjects: Collection[str] = (), names: Iterable[Name] = ()) -> Look:
+        """What the index has of work items and names, and where it stands, all at one moment.
+
+        ``names`` of other work items are of those that the index has for certain.
+        """
         with self.datastore.reading() as c:
-            for name in wanted:
-                c.execute(statement, name)
-                if (row := c.fetchone()) is not None:
-                    found[name] = row[0]
+            c.execute("BEGIN")
+            try:
+                versions = self._versions(c, subjects)
+                new = set(subjects) - versions.keys()
+                firsts = self._first_versions(c, [name for name in names if name[0] not in new])
+                c.execute(_STAND, (partition,))
+                generation, *position = c.fetchone()
+            finally:
+                c.execute("ROLLBACK")
+        known = Position(0) if position[0] is None else Position(*position)
+        return Look(versions, firsts, Stand(generation, known))
+
+    def _first_versions(self, c: sqlite.SQLiteCursor, names: Iterable[Name]) -> dict[Name, int]:
+        statement = "SELECT version FROM index_firsts WHERE subject = ? AND source = ? AND id = ?"
+        found: dict[Name, int] = {}
+        for name in names:
+            c.execute(statement, name)
+            if (row := c.fetchone()) is not None:
+                found[name] = row[0]
         return found
 
     def select(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

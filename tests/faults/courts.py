@@ -8,6 +8,7 @@ from concurrent.futures import Future
 
 from ledger.errors import LogUnavailable
 from ledger.log import Draft, Receipt
+from ledger.sending import Sending
 from ledger.verdict import Verdict
 
 Ruling = Callable[[Draft], Exception | None]
@@ -59,10 +60,12 @@ class ScriptedCourt:
     def rest(self, *, idle: bool) -> None:
         pass
 
-    def judge(self, receipts: Sequence[Receipt]) -> Sequence[Verdict]:
+    def judge(self, recorded: Sequence[tuple[Receipt, Sending]]) -> Sequence[Verdict]:
         if not self.judges:
             raise LogUnavailable("no index")
-        return [Verdict(0, one.offset, one.recorded_at, None, None, None, None, "accepted", "ok") for one in receipts]
+        return [
+            Verdict(0, one.offset, one.recorded_at, None, None, None, None, "accepted", "ok") for one, _ in recorded
+        ]
 
     def close(self) -> None:
         self.closed.set()

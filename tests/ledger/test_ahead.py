@@ -17,6 +17,7 @@ from ledger.errors import DiskFailed, UnusableLog
 from ledger.index import Index
 from ledger.log import Identity, Receipt
 from ledger.recorders.sqlite import INDEX_FORMAT, Position
+from ledger.sending import Sending
 from tests.faults.ledgers import caught_up, dump, folded, opened, put, url
 from tests.faults.lines import day, note
 
@@ -117,7 +118,7 @@ def test_a_long_backlog_is_written_on_the_way(tmp_path: Path, monkeypatch: pytes
     with opened(url(path), path) as ledger:
         put(ledger.log, [("T-1", note(number)) for number in range(6_000)])
         court = IndexCourt(ledger.log, ledger.indexer)
-        (verdict,) = court.judge([Receipt(0, 5_999, 0)])
+        (verdict,) = court.judge([(Receipt(0, 5_999, 0), Sending(b""))])
         assert (verdict.offset, verdict.verdict) == (5_999, "accepted")
         assert ledger.index.ahead()[0] < 4_096
         assert ledger.index.position(0).next_offset > 4_000

@@ -360,7 +360,7 @@ def test_a_draft_is_on_the_partition_of_its_key() -> None:
     from ledger.partitions import partition_of
     from ledger.sending import Sending
 
-    assert Sending(b"[]", 0.0).draft(6) == Draft(
+    assert Sending(b"[]").draft(6) == Draft(
         partition_of("", 6), None, b"[]", (("content-type", b"application/cloudevents+json"),)
     )
 

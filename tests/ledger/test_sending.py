@@ -84,25 +84,25 @@ def test_what_is_larger_than_a_log_takes_is_wrong_usage() -> None:
     small = len(line("note.added", {"text": ""}))
     overhead = len("T-1") + len("content-type") + len("application/cloudevents+json")
     room = MOST_RECORD_BYTES - small - overhead
-    Sending(line("note.added", {"text": "x" * room}), 0.0)
+    Sending(line("note.added", {"text": "x" * room}))
     with pytest.raises(WrongUsage, match="larger"):
-        Sending(line("note.added", {"text": "x" * (room + 1)}), 0.0)
+        Sending(line("note.added", {"text": "x" * (room + 1)}))
 
 
 @pytest.mark.parametrize("kind", sorted(EVENT_TYPES))
 def test_requests_and_facts_are_as_the_protocol_says(kind: str) -> None:
     """Only what asks for something is a request; an attempt is one where it carries a fence."""
     name = kind.removeprefix("pauseledger.")
-    assert Sending(line(name, {}), 0.0).is_request == (kind in REQUESTS)
-    fenced = Sending(line(name, {"fence": 0}), 0.0)
+    assert Sending(line(name, {})).is_request == (kind in REQUESTS)
+    fenced = Sending(line(name, {"fence": 0}))
     assert fenced.is_request == (kind in REQUESTS or kind == "pauseledger.side_effect.attempted")
-    assert not Sending(line("side_effect.attempted", {"fence": None}), 0.0).is_request
+    assert not Sending(line("side_effect.attempted", {"fence": None})).is_request
 
 
 def test_what_can_not_be_read_is_a_fact_without_names() -> None:
     """It is recorded all the same, so it must arrive."""
     for value in (b"noise", b"[]", b"{}", b'{"id":7,"subject":null,"type":["x"]}', b""):
-        sending = Sending(value, 0.0)
+        sending = Sending(value)
         assert (sending.names, sending.is_request) == ((None,) * 4, False)
 
 
