@@ -78,6 +78,7 @@ class Publisher:
         self._outbox = outbox
         self._resender = None if outbox is None else Resender(outbox)
         self._resending = False
+        self._resend_at = 0.0
         self._lane = Lane(queued_events)
         self._fatal: LedgerError | None = None
         self._answering = threading.Lock()
@@ -207,13 +208,17 @@ class Publisher:
             self._answer([(one, error) for one in parcel.sendings])
 
     def _step(self, court: Court) -> bool:
-        """Send the next batch, and what the outbox holds while there is none; whether to go on."""
+        """Send the next batch, and now and then what the outbox holds; whether to go on.
+
+        Whoever was answered can't run before this thread waits again: what is not urgent is left until then.
+        """
         batch = self._lane.take(BATCH_EVENTS, wait_seconds=_LOOK_AGAIN_SECONDS if self._resending else _RESEND_SECONDS)
         if batch:
             self._send(court, batch)
         self._rest(court, idle=not batch)
-        if self._lane.is_empty:
+        if self._lane.is_empty and (not batch or time.monotonic() >= self._resend_at):
             self._resending = self._resend(court)
+            self._resend_at = time.monotonic() + (_LOOK_AGAIN_SECONDS if self._resending else _RESEND_SECONDS)
         return not (self._closing.is_set() and self._lane.is_empty)
 
     def _send(self, court: Court, batch: Sequence[Sending]) -> None:

@@ -85,8 +85,14 @@ class SqliteLog:
     def identity(self) -> Identity:
         """Which log this is: read from the file that lies at the path now, which may be another one."""
         if self._file is not None and self._file_now() == self._file:
-            with explained(self.path):  # the file that is open
-                return Identity(TOPIC, topic_id(self._reader, self.path), 1)
+            # The file that is open. The writer, where it is free, need not read again what it wrote itself.
+            is_free = self._lock.acquire(blocking=False)
+            try:
+                with explained(self.path):
+                    return Identity(TOPIC, topic_id(self._writer if is_free else self._reader, self.path), 1)
+            finally:
+                if is_free:
+                    self._lock.release()
         refuse_bad_path(self.path, create=False)
         with explained(self.path):
             connection = connect(self.path, create=False)

@@ -128,11 +128,14 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 def topic_id(connection: sqlite3.Connection, path: Path) -> str:
     """The UUID made with the file. Raises ``UnusableLog`` where it is no ledger that we can read."""
-    tables = _tables(connection)
-    if "log_identity" not in tables:
+    try:
+        rows = connection.execute("SELECT * FROM log_identity").fetchall()
+    except sqlite3.OperationalError:
+        tables = _tables(connection)
+        if "log_identity" in tables:
+            raise
         what = "is an SQLite file of something else" if tables else "is empty"
-        raise UnusableLog(f"{path} {what}, no ledger.", _SET_IT)
-    rows = connection.execute("SELECT * FROM log_identity").fetchall()
+        raise UnusableLog(f"{path} {what}, no ledger.", _SET_IT) from None
     if len(rows) != 1 or len(rows[0]) < 3:
         raise UnusableLog(f"{path} is damaged: it doesn't say which ledger it is.", "Restore it from a copy.")
     topic_id, written, protocol = rows[0][:3]

@@ -136,21 +136,33 @@ class Datastore(sqlite.SQLiteDatastore):
         super().__init__(path, lock_timeout=_LOCK_TIMEOUT_SECONDS, originator_id_type="text")
         self.pool.close()
         self.pool = Pool(db_name=path, lock_timeout=_LOCK_TIMEOUT_SECONDS)
-        self._reader: sqlite.SQLiteConnection | None = None
+        self._reader: sqlite3.Connection | None = None
         self._reading = threading.Lock()
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite.SQLiteCursor]:
+    def reading(self) -> Iterator[sqlite3.Cursor]:
         """A cursor for questions that need no transaction, on a connection that is kept for them: to take one from the
-        library's pool takes longer than a short question.
+        library's pool takes longer than a short question, and there each statement is compiled anew.
         """
         with self._reading, _explained(self.pool.db_name):
             if self.pool.closed:
                 raise UnusableLog(f"The index {self.pool.db_name} is closed.", "Open it again.")
             if self._reader is None:
-                self._reader = self.pool._create_connection()
-            with self._reader.cursor() as cursor:
-                yield sqlite.SQLiteCursor(cursor)
+                self._reader = self._connected_to_read()
+            with closing(self._reader.cursor()) as cursor:
+                yield cursor
+
+    def _connected_to_read(self) -> sqlite3.Connection:
+        self.pool._create_connection().close()  # makes the file, and sees that it is as it must be
+        connection = sqlite3.connect(
+            self.pool.db_name,
+            uri=True,
+            check_same_thread=False,
+            isolation_level=None,
+            timeout=_LOCK_TIMEOUT_SECONDS,
+        )
+        connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        return connection
 
     def close(self) -> None:
         """Close the pool, and the connection beside it."""
@@ -274,7 +286,7 @@ class Recorder(sqlite.SQLiteProcessRecorder):
         with self.datastore.reading() as c:
             return self._versions(c, subjects)
 
-    def _versions(self, c: sqlite.SQLiteCursor, subjects: Iterable[str]) -> dict[str, int]:
+    def _versions(self, c: sqlite3.Cursor, subjects: Iterable[str]) -> dict[str, int]:
         statement = f"SELECT MAX(originator_version) FROM {self.events_table_name} WHERE originator_id = ?"
         found: dict[str, int] = {}
         for subject in subjects:
@@ -301,7 +313,7 @@ class Recorder(sqlite.SQLiteProcessRecorder):
         known = Position(0) if position[0] is None else Position(*position)
         return Look(versions, firsts, Stand(generation, known))
 
-    def _first_versions(self, c: sqlite.SQLiteCursor, names: Iterable[Name]) -> dict[Name, int]:
+    def _first_versions(self, c: sqlite3.Cursor, names: Iterable[Name]) -> dict[Name, int]:
         statement = "SELECT version FROM index_firsts WHERE subject = ? AND source = ? AND id = ?"
         found: dict[Name, int] = {}
         for name in names:
@@ -314,7 +326,7 @@ class Recorder(sqlite.SQLiteProcessRecorder):
         """The rows of a query, as plain tuples."""
         with self.datastore.reading() as c:
             c.execute(statement, parameters)
-            return [tuple(row) for row in c.fetchall()]
+            return c.fetchall()
 
     def start_over(self, tables: Iterable[str]) -> None:
         """Empty the index in one transaction: these tables, the library's and our own. Not one of a newer version."""
