@@ -9,11 +9,12 @@ import queue
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, cast
 
 import typer
 
@@ -25,9 +26,11 @@ from ledger.errors import LedgerError, WrongUsage
 from ledger.json_text import write_json
 from ledger.publisher import Publisher
 from ledger.record import MOST_RECORD_BYTES
-from ledger.sending import Answer
+from ledger.sending import Answer, Outcome
 
-_BETWEEN = 4_000
+_BETWEEN = 8
+"""Chunks that wait to be printed."""
+_READ_BYTES = 256 * 1024
 _NOT_ACCEPTED = 3
 _UNKNOWN = 4
 
@@ -61,9 +64,9 @@ def publish(
 
 
 @contextmanager
-def _opened(file: Path | None) -> Iterator[BinaryIO]:
+def _opened(file: Path | None) -> Iterator[BufferedReader]:
     if file is None or str(file) == "-":
-        yield sys.stdin.buffer
+        yield cast(BufferedReader, sys.stdin.buffer)
         return
     try:
         stream = file.open("rb")
@@ -75,50 +78,66 @@ def _opened(file: Path | None) -> Iterator[BinaryIO]:
         yield stream
 
 
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines that aren't white space, without their line feed. Raises ``WrongUsage`` where one is too long."""
-    number = 0
-    while line := stream.readline(MOST_RECORD_BYTES + 2):
-        number += 1
-        if len(line) > MOST_RECORD_BYTES and not line.endswith(b"\n"):
+def _chunks(stream: BufferedReader) -> Iterator[list[bytes]]:
+    """The lines that aren't white space, without their line feed: those together that came together.
+
+    Raises ``WrongUsage`` where one is too long, after all that came before it.
+    """
+    number, begun = 1, b""
+    while came := stream.read1(_READ_BYTES):
+        *lines, begun = (begun + came).split(b"\n")
+        if lines:
+            yield [line for line in lines if line.strip()]
+            number += len(lines)
+        if len(begun) > MOST_RECORD_BYTES:
             raise WrongUsage(
                 f"Line {number} is longer than a record may be ({MOST_RECORD_BYTES} bytes).",
                 "What came before it is recorded; record where the large part is kept, and its digest.",
             )
-        if line.strip():
-            yield line[:-1] if line.endswith(b"\n") else line
+    if begun.strip():
+        yield [begun]
 
 
-def _stream(publisher: Publisher, stream: BinaryIO, as_json: bool) -> Counter[str]:
-    """Submit line by line, while the printer prints; what was printed, by verdict."""
+def _stream(publisher: Publisher, stream: BufferedReader, as_json: bool) -> Counter[str]:
+    """Submit chunk by chunk, while the printer prints; what was printed, by verdict."""
     with counting("published") as progress:
-        printer = _Printer(as_json, lambda: progress.advance(progress.task_ids[0]))
+        printer = _Printer(as_json, lambda count: progress.advance(progress.task_ids[0], count))
         try:
-            for line in _lines(stream):
-                if not printer.put(publisher.submit(line)):
+            for lines in _chunks(stream):
+                if not all(printer.put(answers) for answers in _submitted(publisher, lines)):
                     break
         finally:
             printed = printer.finish()
     return printed
 
 
+def _submitted(publisher: Publisher, lines: Sequence[bytes]) -> Iterator[Future[list[Outcome]]]:
+    """Submit lines together; one by one where one of them can't be, so that those before it are recorded."""
+    try:
+        together = publisher.submit_all(lines)
+    except WrongUsage:
+        yield from (publisher.submit_all([line]) for line in lines)
+    else:
+        yield together
+
+
 class _Printer:
     """Prints answers in the order submitted, on a thread of its own, as soon as each is there."""
 
-    def __init__(self, as_json: bool, advance: Callable[[], None]) -> None:
-        self._write = _json_line if as_json else show.verdict_line
+    def __init__(self, as_json: bool, advance: Callable[[int], None]) -> None:
+        self._line = _json_line if as_json else show.verdict_line
         self._advance = advance
-        self._answers: queue.Queue[Future[Answer] | None] = queue.Queue(_BETWEEN)
+        self._answers: queue.Queue[Future[list[Outcome]] | None] = queue.Queue(_BETWEEN)
         self._failed: BaseException | None = None
         self.printed: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name="pauseledger-printer", daemon=True)
         self._thread.start()
 
-    def put(self, answer: Future[Answer]) -> bool:
-        """Take an answer to come; false when printing has failed and there is no use in going on."""
+    def put(self, answers: Future[list[Outcome]]) -> bool:
+        """Take answers to come; false when printing has failed and there is no use in going on."""
         while self._failed is None:
             try:
-                self._answers.put(answer, timeout=0.1)
+                self._answers.put(answers, timeout=0.1)
             except queue.Full:
                 continue
             return True
@@ -140,21 +159,26 @@ class _Printer:
     def _run(self) -> None:
         try:
             while (future := self._answers.get()) is not None:
-                if not future.done():
-                    sys.stdout.buffer.flush()  # what is there must not wait for what isn't
                 self._print(future.result())
-                if self._answers.empty():
-                    sys.stdout.buffer.flush()
-            sys.stdout.buffer.flush()
         except (LedgerError, OSError) as error:
             self._failed = error
 
-    def _print(self, answer: Answer) -> None:
-        sys.stdout.buffer.write(self._write(answer))
-        self.printed[answer.verdict] += 1
-        if answer.verdict != "unknown" and not answer.accepted:
-            self.printed["not accepted"] += 1
-        self._advance()
+    def _print(self, outcomes: Sequence[Outcome]) -> None:
+        """Print answers at once, up to the first that is an error, which is raised."""
+        answers: list[Answer] = []
+        error = None
+        for outcome in outcomes:
+            if isinstance(outcome, LedgerError):
+                error = outcome
+                break
+            answers.append(outcome)
+        sys.stdout.buffer.write(b"".join(map(self._line, answers)))
+        sys.stdout.buffer.flush()
+        self.printed.update(one.verdict for one in answers)
+        self.printed["not accepted"] += sum(one.verdict != "unknown" and not one.accepted for one in answers)
+        self._advance(len(answers))
+        if error is not None:
+            raise error
 
 
 def _json_line(answer: Answer) -> bytes:
