@@ -18,7 +18,7 @@ from ledger.sending import Sending
 from ledger.verdict import Verdict
 from projections.trail import verdict_at
 
-_MOST_ENTRIES_AHEAD = 4_096
+_MOST_ENTRIES_AHEAD = 8_192
 _MOST_BYTES_AHEAD = 16 * 1024 * 1024
 
 

@@ -36,13 +36,9 @@ class Ahead:
         for change in batch.changes:
             self._before.setdefault(change.after.subject, change.before)
             self.items[change.after.subject] = change.after
-        for record, verdict, version in zip(batch.records, batch.verdicts, batch.versions, strict=True):
-            self.bytes += len(record.value or b"")
-            self._verdicts[record.offset] = verdict
-            if version is not None:
-                name = (verdict.subject or "", verdict.source or "", verdict.id or "")
-                if name not in self.firsts and verdict.verdict != "duplicate" and verdict.code != "id-reused":
-                    self.firsts[name] = First(record, verdict)
+        self.firsts |= batch.firsts
+        self.bytes += sum(len(record.value or b"") for record in batch.records)
+        self._verdicts.update((verdict.offset, verdict) for verdict in batch.verdicts)
 
     def verdict(self, offset: int) -> Verdict | None:
         """The verdict of an entry that lies here; null for any other."""
@@ -56,5 +52,7 @@ class Ahead:
             [verdict for batch in self._batches for verdict in batch.verdicts],
             [version for batch in self._batches for version in batch.versions],
             [entry for batch in self._batches for entry in batch.entries],
+            self.firsts,
+            [version for batch in self._batches for version in batch.first_versions],
             [Change(self._before[subject], item) for subject, item in self.items.items()],
         )

@@ -6,7 +6,7 @@ What was folded before a batch comes in as states and first entries; nothing her
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from ledger.cloudevents import Fault
@@ -35,13 +35,18 @@ class Change(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A folded batch: a verdict for each record, and the version it gave its work item (null where malformed)."""
+    """A folded batch: a verdict for each record, and the version it gave its work item (null where malformed).
+
+    ``firsts`` are the entries whose names were not known before, with ``first_versions`` the versions of each.
+    """
 
     partition: int
     records: Sequence[Record]
     verdicts: Sequence[Verdict]
     versions: Sequence[int | None]
     entries: Sequence[EntryRow]
+    firsts: Mapping[Name, First]
+    first_versions: Sequence[int]
     changes: Sequence[Change]
 
 
@@ -59,35 +64,51 @@ class Projection(Protocol):
         ...
 
 
+def names_of(events: Iterable[LedgerEvent | Fault]) -> list[Name | None]:
+    """The names of events; null in the place of a fault."""
+    names: list[Name | None] = []
+    for event in events:
+        if isinstance(event, Fault):
+            names.append(None)
+        else:
+            said = event.__dict__  # a model is slow to give its attributes one by one
+            names.append((said["subject"], said["source"], said["id"]))
+    return names
+
+
 def fold_batch(
     partition: int,
     records: Sequence[Record],
     events: Sequence[LedgerEvent | Fault],
+    names: Sequence[Name | None],
     items: Mapping[str, WorkItem],
     firsts: Mapping[Name, First],
 ) -> Batch:
     """Fold records in order. ``items`` and ``firsts`` hold what is known of the work items that they speak of."""
-    now, seen = dict(items), dict(firsts)
+    now, new = dict(items), dict[Name, First]()
     verdicts: list[Verdict] = []
     versions: list[int | None] = []
     entries: list[EntryRow] = []
-    for record, event in zip(records, events, strict=True):
-        if isinstance(event, Fault):
+    first_versions: list[int] = []
+    for record, event, name in zip(records, events, names, strict=True):
+        if name is None or isinstance(event, Fault):
+            assert isinstance(event, Fault)
             verdicts.append(malformed(record, event))
             versions.append(None)
             continue
-        subject, name = event.subject, (event.subject, event.source, event.id)
+        subject = name[0]
         item = now.get(subject) or WorkItem.unseen(subject, partition)
-        first = seen.get(name)
+        first = new.get(name) or firsts.get(name)
         item, verdict = fold_entry(item, record, event, first)
         now[subject] = item
         if first is None:
-            seen[name] = First(record, verdict)
+            new[name] = First(record, verdict)
+            first_versions.append(item.version)
         verdicts.append(verdict)
         versions.append(item.version)
         entries.append(entry_row(item, record, verdict))
     changes = [Change(items.get(subject), item) for subject, item in now.items() if item is not items.get(subject)]
-    return Batch(partition, records, verdicts, versions, entries, changes)
+    return Batch(partition, records, verdicts, versions, entries, new, first_versions, changes)
 
 
 class ItemCache:

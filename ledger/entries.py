@@ -17,7 +17,7 @@ from eventsourcing.persistence import Mapper, MapperDeserialisationError, Stored
 from ledger.changes import CHANGES
 from ledger.cloudevents import known_event
 from ledger.fold import First
-from ledger.packet import WORK_ITEM, WorkItem
+from ledger.packet import WorkItem, work_item_adapter
 from ledger.record import Record, read_record_bytes, record_bytes
 from ledger.refusals import Scene
 from ledger.times import from_milliseconds, parse_instant, to_milliseconds
@@ -126,14 +126,14 @@ class EntryMapper(Mapper[str]):
     def to_stored_event(self, domain_event: Any) -> StoredEvent:
         if isinstance(domain_event, Entry):
             return stored_entry(domain_event)
-        state = WORK_ITEM.dump_json(domain_event.item)
+        state = work_item_adapter().dump_json(domain_event.item)
         return StoredEvent(domain_event.originator_id, domain_event.originator_version, SNAPSHOT_TOPIC, state)
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
         if stored_event.topic == ENTRY_TOPIC:
             return entry_from(stored_event)
         if stored_event.topic == SNAPSHOT_TOPIC:
-            item = WORK_ITEM.validate_json(stored_event.state)
+            item = work_item_adapter().validate_json(stored_event.state)
             return ItemSnapshot(item.subject, item.version, item)
         raise MapperDeserialisationError(f"the index holds an event of the unknown topic {stored_event.topic!r}")
 

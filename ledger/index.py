@@ -22,8 +22,8 @@ from eventsourcing.projection import EventSourcedProjection
 from eventsourcing.utils import Environment
 
 from ledger.ahead import Ahead
-from ledger.batch import Batch, Change, ItemCache, Projection, Rows, fold_batch
-from ledger.cloudevents import Fault, ReadLine, read_event
+from ledger.batch import Batch, Change, ItemCache, Projection, Rows, fold_batch, names_of
+from ledger.cloudevents import ReadLine, read_event
 from ledger.entries import Entry, EntryMapper, ItemSnapshot, first_of, project
 from ledger.errors import Fenced
 from ledger.log import Identity, Slice
@@ -199,21 +199,18 @@ class Index(EventSourcedProjection[str]):
     ) -> tuple[Batch, Stand]:
         """Records folded on what is in the index and ahead of it, and where the index stood after all was loaded."""
         events = [read_event(record, log.partitions, read_before.get(record.offset)) for record in records]
-        sound = [event for event in events if not isinstance(event, Fault)]
-        items = self._kept({event.subject for event in sound}, ahead.items)
-        names = {(event.subject, event.source, event.id) for event in sound}
-        firsts = {name: first for name in names if (first := ahead.firsts.get(name)) is not None}
-        found = self.recorder.look(
-            ahead.partition,
-            {event.subject for event in sound if event.subject not in items},
-            [name for name in names if name not in firsts],
-        )
+        names = names_of(events)
+        subjects = {name[0] for name in names if name is not None}
+        items = self._kept(subjects, ahead.items)
+        firsts = {name: ahead.firsts[name] for name in names if name in ahead.firsts}
+        unknown = {name for name in names if name is not None and name not in firsts}
+        found = self.recorder.look(ahead.partition, subjects - items.keys(), unknown)
         stand = found.stand
         if found.versions or found.firsts:
             items |= {name: self._rebuilt(name) for name in found.versions}
             firsts |= {name: first_of(self.entry(name[0], version)) for name, version in found.firsts.items()}
             stand = self.recorder.look(ahead.partition).stand  # after all that was loaded
-        return fold_batch(ahead.partition, records, events, items, firsts), stand
+        return fold_batch(ahead.partition, records, events, names, items, firsts), stand
 
     def _kept(self, subjects: Iterable[str], ahead: Mapping[str, WorkItem]) -> dict[str, WorkItem]:
         """The states that need not be loaded."""
@@ -221,11 +218,7 @@ class Index(EventSourcedProjection[str]):
         return {subject: item for subject, item in found if item is not None}
 
     def _write(self, log: Identity, batch: Batch, move: Move) -> None:
-        firsts = [
-            (verdict.subject, verdict.source, verdict.id, version)
-            for verdict, version in zip(batch.verdicts, batch.versions, strict=True)
-            if version is not None
-        ]
+        firsts = [(*name, version) for name, version in zip(batch.firsts, batch.first_versions, strict=True)]
         rows = [statement for projection in self.projections for statement in projection.rows(batch)]
         self.recorder.insert_events(
             (),

@@ -5,11 +5,12 @@ Entries are offsets here, all of the work item's own partition; a packet prints 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import TypeAdapter
-from pydantic.dataclasses import dataclass
 
 from ledger.actions import Action
 from ledger.events import SideEffect
@@ -23,10 +24,7 @@ _set = object.__setattr__
 
 
 class Frozen:
-    """A frozen dataclass that is changed by making another.
-
-    Pydantic's dataclasses, not its models: a model's ``__getattr__`` slows down each reading of a field.
-    """
+    """A frozen dataclass that is changed by making another."""
 
     def but(self, **changes: Any) -> Self:
         """A copy with some fields changed. Not validated: only the fold calls it, with values it has judged."""
@@ -243,7 +241,11 @@ class WorkItem(Frozen):
         return landed
 
 
-WORK_ITEM: TypeAdapter[WorkItem] = TypeAdapter(WorkItem)
+@cache
+def work_item_adapter() -> TypeAdapter[WorkItem]:
+    """A work item to JSON and back, for snapshots. Made when the first is: most commands see none."""
+    return TypeAdapter(WorkItem)
+
 
 _UNSEEN = WorkItem(
     subject="",

@@ -9,13 +9,12 @@ import sys
 from importlib.metadata import version
 from typing import Annotated
 
-import typer
+gc.set_threshold(250_000, 20, 100)  # what a ledger holds has no cycles, nor has what is imported from here on
 
-from consumers.cli import chores, doctor, publish, queries
-from ledger.errors import LedgerError
+import typer  # noqa: E402
 
-_GC_THRESHOLD = 250_000
-"""What a ledger holds has no cycles: look for them less often than after every 700 objects, Python's default."""
+from consumers.cli import chores, doctor, publish, queries  # noqa: E402
+from ledger.errors import LedgerError  # noqa: E402
 
 app = typer.Typer(
     name="pauseledger",
@@ -57,7 +56,6 @@ topic_app.command("create")(chores.topic_create)
 
 def main() -> None:
     """Run a command; errors that the caller must fix are one line on stderr, with their exit code."""
-    gc.set_threshold(_GC_THRESHOLD, 20, 100)
     try:
         app()
     except LedgerError as error:

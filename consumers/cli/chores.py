@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from consumers.cli import show
 from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, counting
 from consumers.settings import Settings
 from ledger import branch_table
@@ -23,8 +22,8 @@ def rebuild(as_json: AsJson = False, log: LogUrl = None, index: IndexUrl = None)
     began = time.monotonic()
     ledger = Settings.read(log, index).open(start_over=True)
     try:
-        with counting("entries replayed", ledger.indexer.entries_ahead()) as progress:
-            count = ledger.indexer.catch_up(lambda entries: progress.advance(progress.task_ids[0], entries))
+        with counting("entries replayed", ledger.indexer.entries_ahead()) as count_on:
+            count = ledger.indexer.catch_up(count_on)
     finally:
         ledger.close()
     seconds = round(time.monotonic() - began, 3)
@@ -53,6 +52,8 @@ def topic_create(
         content = {"topic": address.topic, "partitions": partitions, "settings": settings}
         typer.echo(write_json(content).decode())
         return
+    from consumers.cli import show
+
     out = console()
     out.print(f"Made the topic {address.topic} with {partitions} partitions.")
     out.print(show.pairs(sorted(settings.items())))
@@ -65,6 +66,8 @@ def table(as_json: AsJson = False) -> None:
         content = {"version": branch_table.VERSION, "digest": branch_table.DIGEST, "rows": rows}
         typer.echo(write_json(content).decode())
     else:
+        from consumers.cli import show
+
         show.branch_table(console(), branch_table.TABLE, branch_table.VERSION, branch_table.DIGEST)
 
 

@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 
 import typer
 
-from consumers.cli import show
 from consumers.cli.options import AsJson, IndexUrl, LogUrl, console
 from consumers.indexer import Indexer
 from consumers.settings import Settings
@@ -41,6 +40,8 @@ def doctor(as_json: AsJson = False, log: LogUrl = None, index: IndexUrl = None) 
     if as_json:
         typer.echo(write_json([one._asdict() for one in found]).decode())
     else:
+        from consumers.cli import show
+
         show.findings(console(), [one._asdict() for one in found])
     if any(one.level == "problem" for one in found):
         raise typer.Exit(1)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Annotated, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ledger.errors import WrongUsage
 from ledger.times import parse_instant
+
+if TYPE_CHECKING:  # what draws on terminals is imported when there is something to draw: scripts don't wait for it
+    from rich.console import Console
 
 LogUrl = Annotated[
     str | None,
@@ -43,6 +44,8 @@ _WIDEST = 10_000
 
 def console(*, stderr: bool = False) -> Console:
     """A console that is plain where it isn't a terminal; text is never wrapped for a pipe."""
+    from rich.console import Console
+
     made = Console(stderr=stderr, highlight=False)
     if made.is_terminal:
         return made
@@ -74,12 +77,17 @@ def instant(at: str | None) -> datetime | None:
 
 
 @contextmanager
-def counting(what: str, total: int | None = None) -> Iterator[Progress]:
-    """A progress line on stderr, on a terminal only: what is counted, how many, how long."""
+def counting(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A progress line on stderr, on a terminal only: what is counted, how many, how long. Gives what counts on."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     columns = [SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,.0f}")]
     bar = [BarColumn(), TextColumn("of {task.total:,.0f}")] if total else []
     err = console(stderr=True)
     shown = Progress(*columns, *bar, TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal)
     with shown as progress:
-        progress.add_task(what, total=total)
-        yield progress
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.advance(task, count)

@@ -18,8 +18,8 @@ from typing import Annotated, cast
 
 import typer
 
-from consumers.cli import show
 from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, counting
+from consumers.cli.words import verdict_line
 from consumers.publishing import IndexCourt
 from consumers.settings import Settings
 from ledger.errors import LedgerError, WrongUsage
@@ -52,6 +52,8 @@ def publish(
         with Publisher(lambda: IndexCourt(ledger.log, ledger.indexer), deadline_seconds=timeout) as publisher:
             printed = _stream(publisher, lines, as_json)
     if not as_json:
+        from consumers.cli import show
+
         show.tally(console(stderr=True), printed)
     if printed["unknown"]:
         problem = (
@@ -100,8 +102,8 @@ def _chunks(stream: BufferedReader) -> Iterator[list[bytes]]:
 
 def _stream(publisher: Publisher, stream: BufferedReader, as_json: bool) -> Counter[str]:
     """Submit chunk by chunk, while the printer prints; what was printed, by verdict."""
-    with counting("published") as progress:
-        printer = _Printer(as_json, lambda count: progress.advance(progress.task_ids[0], count))
+    with counting("published") as count_on:
+        printer = _Printer(_json_line if as_json else verdict_line, count_on)
         try:
             for lines in _chunks(stream):
                 if not all(printer.put(answers) for answers in _submitted(publisher, lines)):
@@ -124,8 +126,8 @@ def _submitted(publisher: Publisher, lines: Sequence[bytes]) -> Iterator[Future[
 class _Printer:
     """Prints answers in the order submitted, on a thread of its own, as soon as each is there."""
 
-    def __init__(self, as_json: bool, advance: Callable[[int], None]) -> None:
-        self._line = _json_line if as_json else show.verdict_line
+    def __init__(self, line: Callable[[Answer], bytes], advance: Callable[[int], None]) -> None:
+        self._line = line
         self._advance = advance
         self._answers: queue.Queue[Future[list[Outcome]] | None] = queue.Queue(_BETWEEN)
         self._failed: BaseException | None = None

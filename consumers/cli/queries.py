@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from consumers.cli import show
 from consumers.cli.options import AsJson, At, IndexUrl, LogUrl, Subject, console, counting, instant
 from consumers.settings import Ledger, Settings
 from ledger.checks import stop_signals
@@ -28,13 +27,12 @@ def _caught_up(log: str | None, index: str | None, subject: str | None) -> Itera
     """The ledger, folded up to what its log holds now: the partition of a work item, or all of them."""
     ledger = Settings.read(log, index).open()
     try:
-        with counting("entries indexed") as progress:
-            advance = progress.advance
+        with counting("entries indexed") as count_on:
             if subject is None:
-                ledger.indexer.catch_up(lambda count: advance(progress.task_ids[0], count))
+                ledger.indexer.catch_up(count_on)
             else:
                 home = partition_of(subject, ledger.indexer.identity.partitions)
-                ledger.indexer.catch_up_partition(home, lambda count: advance(progress.task_ids[0], count))
+                ledger.indexer.catch_up_partition(home, count_on)
         yield ledger
     finally:
         ledger.close()
@@ -67,6 +65,8 @@ def decision(
     if as_json:
         _print_json(content if pause is None else content[0])
     else:
+        from consumers.cli import show
+
         show.decisions(console(), subject, content)
 
 
@@ -85,6 +85,8 @@ def packet(
     if as_json:
         _print_json(content)
     else:
+        from consumers.cli import show
+
         show.packet(console(), content)
 
 
@@ -97,4 +99,6 @@ def trail(subject: Subject, at: At = None, as_json: AsJson = False, log: LogUrl 
     if as_json:
         _print_json(content)
     else:
+        from consumers.cli import show
+
         show.trail(console(), subject, content)

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from consumers.cli.words import kind, note, ruling, said
 from ledger.branch_table import Row
-from ledger.sending import Answer
 
 BRANCH_STYLES = {
     "resume": "bold green",
@@ -29,7 +29,6 @@ VERDICT_STYLES = {
     "malformed": "red",
     "unknown": "magenta",
 }
-_PREFIX = "pauseledger."
 
 
 def grid(*styles: str) -> Table:
@@ -123,44 +122,6 @@ def trail(console: Console, subject: str, lines: Sequence[Mapping[str, Any]]) ->
             note(line),
         )
     console.print(table)
-
-
-def ruling(line: Mapping[str, Any]) -> str:
-    """Verdict and code, without saying the same twice."""
-    verdict: str = line["verdict"]
-    return verdict if line["code"] in ("ok", verdict) else f"{verdict} {line['code']}"
-
-
-def kind(name: str | None) -> str:
-    """An event's type without the prefix that all have."""
-    return "-" if name is None else name.removeprefix(_PREFIX)
-
-
-def said(event: Mapping[str, Any] | None) -> str:
-    """Who said it, of which pause."""
-    if event is None:
-        return "(no JSON)"
-    data = event.get("data")
-    data = data if isinstance(data, dict) else {}
-    words = [data.get("pause") or data.get("execution"), event.get("actor") and f"by {event['actor']}"]
-    return " ".join(str(word) for word in words if word)
-
-
-def note(line: Mapping[str, Any]) -> str:
-    """What else there is to say: the fence of a permission, the reason of anything but an acceptance."""
-    if line["verdict"] != "accepted":
-        return str(line["reason"])
-    until = f", act before {line['valid_until']}" if "valid_until" in line else ""
-    return f"fence {line['fence']}{until}" if "fence" in line else ""
-
-
-def verdict_line(answer: Answer) -> bytes:
-    """One verdict of ``publish``, aligned: verdict, entry, work item, type; the reason where it was not accepted."""
-    content = answer.as_dict()
-    place = "-" if content["partition"] is None else f"{content['partition']}:{content['offset']}"
-    columns = ((ruling(content), 28), (place, 8), (content["subject"] or "-", 14), (kind(content["type"]), 22))
-    words = "  ".join(f"{text:<{width}}" for text, width in columns)
-    return f"{words}  {note(content)}".rstrip().encode() + b"\n"
 
 
 def tally(console: Console, printed: Counter[str]) -> None:

@@ -10,7 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from consumers.cli.show import BRANCH_STYLES, VERDICT_STYLES, grid, kind, shown
+from consumers.cli.show import BRANCH_STYLES, VERDICT_STYLES, grid, shown
+from consumers.cli.words import kind
 from consumers.demo.clock import DayClock
 from consumers.demo.replay import Decided, Finding, View
 from consumers.demo.sending import Sent

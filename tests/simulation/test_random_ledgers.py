@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from ledger.cloudevents import Fault, read_event
 from ledger.decision import decide
 from ledger.fold import Replay
-from ledger.packet import WORK_ITEM, Pause, WorkItem
+from ledger.packet import Pause, WorkItem, work_item_adapter
 from ledger.record import Record
 from ledger.times import LATEST, shifted
 from ledger.verdict import Verdict
@@ -160,7 +160,7 @@ def check_snapshots(records: list[Record]) -> None:
     replay = folded(records[:half])
     whole = folded(records)
     for subject, item in replay.items.items():
-        again = WORK_ITEM.validate_json(WORK_ITEM.dump_json(item))
+        again = work_item_adapter().validate_json(work_item_adapter().dump_json(item))
         assert again == item
         replay.items[subject] = again
     assert folded(records[half:], replay).items == whole.items
