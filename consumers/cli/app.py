@@ -66,6 +66,8 @@ def main() -> None:
         _leave(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
         _leave(128 + signal.SIGINT)
+    finally:
+        gc.freeze()  # the process ends, and its memory with it: to look through all of that takes long
 
 
 def _leave(code: int, line: str = "") -> None:
