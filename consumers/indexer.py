@@ -6,7 +6,7 @@ where the batch started. Nothing is ever reset silently.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -17,7 +17,7 @@ from ledger.log import Identity, Log, Slice
 from ledger.recorders.sqlite import Position
 from ledger.verdict import Verdict
 
-BATCH_ENTRIES = 8_192
+BATCH_ENTRIES = 16_384
 _REBUILD = "If this is the log that counts from now on, replay it: pauseledger rebuild."
 
 Progress = Callable[[int], None]
@@ -90,17 +90,27 @@ class Indexer:
 
     def catch_up(self, progress: Progress | None = None) -> int:
         """Fold all that the log holds now; the number of entries folded here."""
-        return sum(self.catch_up_partition(one, progress) for one in range(self.identity.partitions))
+        return self._caught_up(range(self.identity.partitions), progress)
 
     def catch_up_partition(self, partition: int, progress: Progress | None = None) -> int:
         """Fold all that a partition holds now."""
-        _, end = self.log.bounds(partition)
+        return self._caught_up([partition], progress)
+
+    def _caught_up(self, partitions: Iterable[int], progress: Progress | None) -> int:
+        """Each batch is committed while the next one is folded; on return the last one is, too."""
+        self.write()
         folded = 0
-        while self.position(partition).next_offset < end:
-            count = len(self.step(partition, wait_seconds=1.0) or ())
-            folded += count
-            if progress is not None:
-                progress(count)
+        try:
+            for partition in partitions:
+                _, end = self.log.bounds(partition)
+                while self.position(partition).next_offset < end:
+                    count = len(self._step(partition, self.index.fold_on, wait_seconds=1.0))
+                    folded += count
+                    if progress is not None:
+                        progress(count)
+        finally:
+            with self._positions_in_doubt():
+                self.index.settle()
         return folded
 
     def step(self, partition: int, *, wait_seconds: float = 0.0) -> Sequence[Verdict]:

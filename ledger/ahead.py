@@ -28,10 +28,9 @@ class Ahead:
         self._before: dict[str, WorkItem | None] = {}
         self._verdicts: dict[int, Verdict] = {}
 
-    def add(self, batch: Batch, reached: Position) -> None:
+    def add(self, batch: Batch) -> None:
         """Keep a batch that was folded on what is kept here already."""
         self._batches.append(batch)
-        self.reached = reached
         self.entries += len(batch.records)
         for change in batch.changes:
             self._before.setdefault(change.after.subject, change.before)
@@ -39,6 +38,10 @@ class Ahead:
         self.firsts |= batch.firsts
         self.bytes += sum(len(record.value or b"") for record in batch.records)
         self._verdicts.update((verdict.offset, verdict) for verdict in batch.verdicts)
+
+    def began(self, subject: str) -> bool:
+        """Whether all entries of a work item lie here: the index has none of it."""
+        return self._before.get(subject, subject) is None
 
     def verdict(self, offset: int) -> Verdict | None:
         """The verdict of an entry that lies here; null for any other."""

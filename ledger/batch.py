@@ -23,8 +23,13 @@ CACHED_PAUSES = 16_384
 Name = tuple[str, str, str]
 """Subject, source and id."""
 
-Rows = tuple[str, Sequence[Sequence[Any]]]
-"""A statement, and the parameters of each time it runs."""
+
+class Rows(NamedTuple):
+    """Rows for a table. ``into`` says which, such as ``INSERT INTO trail``; each row has a value for each column."""
+
+    into: str
+    columns: int
+    rows: Sequence[Sequence[Any]]
 
 
 class Change(NamedTuple):
@@ -60,7 +65,7 @@ class Projection(Protocol):
     def create_statements(self) -> tuple[str, ...]: ...
 
     def rows(self, batch: Batch) -> list[Rows]:
-        """The statements that bring the projection up to a batch. They must not depend on how batches were cut."""
+        """The rows that bring the projection up to a batch. They must not depend on how batches were cut."""
         ...
 
 

@@ -18,7 +18,7 @@ from ledger.changes import CHANGES
 from ledger.cloudevents import known_event
 from ledger.fold import First
 from ledger.packet import WorkItem, work_item_adapter
-from ledger.record import Record, read_record_bytes, record_bytes
+from ledger.record import Record, read_record_bytes, record_parts
 from ledger.refusals import Scene
 from ledger.times import from_milliseconds, parse_instant, to_milliseconds
 from ledger.verdict import Outcome, Verdict
@@ -96,7 +96,7 @@ def _ruling(verdict: Verdict) -> bytes:
 def _state(outcome: Outcome, instant: datetime, record: Record, ruling: bytes) -> bytes:
     """The bytes of an entry: outcome, instant and partition, then the record's bytes, then the ruling."""
     head = _HEAD.pack(_NUMBERS[outcome], to_milliseconds(instant), record.partition)
-    return b"".join((head, record_bytes(record), ruling))
+    return b"".join((head, *record_parts(record), ruling))
 
 
 def stored_entry(entry: Entry) -> StoredEvent:

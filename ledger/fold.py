@@ -43,7 +43,8 @@ Permission = tuple[int | None, str | None, datetime | None]
 """What an accepted request to act hands out: the fence, and the action or the time for which it is worth something."""
 
 _NONE: Permission = (None, None, None)
-_READ_AHEAD = 512
+READ_AHEAD = 512
+"""So many records are read before they are folded."""
 _tuple = tuple.__new__  # a named tuple's own constructor takes twice as long
 
 
@@ -156,7 +157,7 @@ class Replay:
         """Fold records in; their verdicts. Some are read before they are folded, which is quicker than by turns."""
         coming = iter(records)
         verdicts: list[Verdict] = []
-        while some := list(islice(coming, _READ_AHEAD)):
+        while some := list(islice(coming, READ_AHEAD)):
             read = [read_event(record, self.partitions) for record in some]
             verdicts += map(self._folded, some, read)
             del read  # its memory is used again while the processor's cache has it

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,14 +23,15 @@ from eventsourcing.projection import EventSourcedProjection
 from eventsourcing.utils import Environment
 
 from ledger.ahead import Ahead
-from ledger.batch import Batch, Change, ItemCache, Projection, Rows, fold_batch, names_of
+from ledger.batch import Change, ItemCache, Projection, Rows, fold_batch, names_of
 from ledger.cloudevents import ReadLine, read_event
 from ledger.entries import Entry, EntryMapper, ItemSnapshot, first_of, project
 from ledger.errors import Fenced
+from ledger.fold import READ_AHEAD
 from ledger.log import Identity, Slice
 from ledger.packet import WorkItem
 from ledger.record import Record, record_bytes
-from ledger.recorders.sqlite import Factory, KnownLog, Move, Position, Recorder, Stand
+from ledger.recorders.sqlite import FIRSTS, Factory, KnownLog, Move, Position, Recorder, Stand, Written
 from ledger.verdict import Verdict
 
 SNAPSHOT_INTERVAL = 256
@@ -58,6 +60,8 @@ class Index(EventSourcedProjection[str]):
         self._cache = ItemCache()
         self._ahead: dict[int, Ahead] = {}
         self._generation: int | None = None
+        self._settling: Future[None] | None = None
+        self._written: Ahead | None = None
         self.projections = projections
         super().__init__()
         self.recorder: Recorder
@@ -125,12 +129,31 @@ class Index(EventSourcedProjection[str]):
 
         Raises ``Fenced`` when another indexer was faster: nothing was written, the position must be read again.
         """
-        reached = _reached(started, read)
+        folded = self.fold_on(log, partition, started, read)
+        self.settle()
+        return folded
+
+    def fold_on(
+        self, log: Identity, partition: int, started: Position, read: Slice
+    ) -> tuple[Sequence[Verdict], Position]:
+        """As :meth:`fold`, but the batch counts only after :meth:`settle`; until then the next one may be folded on it.
+
+        Raises too what made the batch before it fail: then neither counts.
+        """
+        ahead = Ahead(partition, started)
         with self._nothing_kept_on_failure():
             generation = self._generation_now()
-            batch, _ = self._folded(log, Ahead(partition, started), read.records, {})
-            self._write(log, batch, Move(partition, started.next_offset, reached, generation))
-        return batch.verdicts, reached
+            verdicts, _ = self._fold_onto(ahead, log, read, {})
+            self.settle()
+            self._write(log, ahead, Move(partition, started.next_offset, ahead.reached, generation))
+        return verdicts, ahead.reached
+
+    def settle(self) -> None:
+        """Wait until what was written counts. Raises what made it fail: then nothing of it was written."""
+        if self._settling is not None:
+            with self._nothing_kept_on_failure():
+                self._settling.result()
+            self._settling = self._written = None
 
     def fold_ahead(
         self,
@@ -149,11 +172,10 @@ class Index(EventSourcedProjection[str]):
         ahead = self._ahead.setdefault(partition, Ahead(partition, started))
         with self._nothing_kept_on_failure():
             generation = self._generation_now()
-            batch, stand = self._folded(log, ahead, read.records, read_before)
+            verdicts, stand = self._fold_onto(ahead, log, read, read_before)
             if stand != Stand(generation, ahead.started):
                 raise Fenced(f"Another indexer has moved partition {partition} on.")
-            ahead.add(batch, _reached(started, read))
-        return batch.verdicts, ahead.reached
+        return verdicts, ahead.reached
 
     def write_ahead(self, log: Identity) -> None:
         """Write what was folded ahead, a transaction a partition. Raises as :meth:`fold`; then all is forgotten."""
@@ -161,7 +183,8 @@ class Index(EventSourcedProjection[str]):
             for partition in list(self._ahead):
                 ahead = self._ahead[partition]
                 move = Move(partition, ahead.started.next_offset, ahead.reached, self._generation_now())
-                self._write(log, ahead.whole(), move)
+                self._write(log, ahead, move)
+                self.settle()
                 del self._ahead[partition]
 
     def ahead(self) -> tuple[int, int]:
@@ -184,8 +207,11 @@ class Index(EventSourcedProjection[str]):
             raise
 
     def _forget(self) -> None:
+        if self._settling is not None:
+            self._settling.exception()  # whatever became of it: the next one must find it ended
         self._cache.clear()
         self._ahead.clear()
+        self._settling = self._written = None
         self._generation = None
 
     def _generation_now(self) -> int:
@@ -194,40 +220,57 @@ class Index(EventSourcedProjection[str]):
             self._generation = self.recorder.generation()
         return self._generation
 
-    def _folded(
-        self, log: Identity, ahead: Ahead, records: Sequence[Record], read_before: Mapping[int, ReadLine | None]
-    ) -> tuple[Batch, Stand]:
-        """Records folded on what is in the index and ahead of it, and where the index stood after all was loaded."""
-        events = [read_event(record, log.partitions, read_before.get(record.offset)) for record in records]
-        names = names_of(events)
-        subjects = {name[0] for name in names if name is not None}
-        items = self._kept(subjects, ahead.items)
-        firsts = {name: ahead.firsts[name] for name in names if name in ahead.firsts}
-        unknown = {name for name in names if name is not None and name not in firsts}
-        found = self.recorder.look(ahead.partition, subjects - items.keys(), unknown)
-        stand = found.stand
-        if found.versions or found.firsts:
-            items |= {name: self._rebuilt(name) for name in found.versions}
-            firsts |= {name: first_of(self.entry(name[0], version)) for name, version in found.firsts.items()}
-            stand = self.recorder.look(ahead.partition).stand  # after all that was loaded
-        return fold_batch(ahead.partition, records, events, names, items, firsts), stand
+    def _fold_onto(
+        self, ahead: Ahead, log: Identity, read: Slice, read_before: Mapping[int, ReadLine | None]
+    ) -> tuple[list[Verdict], Stand]:
+        """Fold records on what is in the index and ahead of it; where the index stood after all was loaded.
+
+        Some are read before they are folded: quicker than by turns, and while they are in the processor's cache.
+        """
+        verdicts: list[Verdict] = []
+        stand = None
+        for at in range(0, len(read.records), READ_AHEAD):
+            records = read.records[at : at + READ_AHEAD]
+            events = [read_event(record, log.partitions, read_before.get(record.offset)) for record in records]
+            names = names_of(events)
+            subjects = {name[0] for name in names if name is not None}
+            items = self._kept(subjects, ahead.items)
+            firsts = {name: ahead.firsts[name] for name in names if name in ahead.firsts}
+            if self._written is not None:
+                firsts |= {name: self._written.firsts[name] for name in names if name in self._written.firsts}
+            unknown = {name for name in names if name is not None and name not in firsts and not ahead.began(name[0])}
+            found = self.recorder.look(ahead.partition, subjects - items.keys(), unknown)
+            if found.versions or found.firsts:
+                items |= {name: self._rebuilt(name) for name in found.versions}
+                firsts |= {name: first_of(self.entry(name[0], version)) for name, version in found.firsts.items()}
+                stand = None
+            else:
+                stand = found.stand
+            batch = fold_batch(ahead.partition, records, events, names, items, firsts)
+            ahead.add(batch)
+            verdicts += batch.verdicts
+        ahead.reached = _reached(ahead.reached, read)
+        return verdicts, stand or self.recorder.look(ahead.partition).stand
 
     def _kept(self, subjects: Iterable[str], ahead: Mapping[str, WorkItem]) -> dict[str, WorkItem]:
         """The states that need not be loaded."""
-        found = ((subject, ahead.get(subject) or self._cache.get(subject)) for subject in subjects)
-        return {subject: item for subject, item in found if item is not None}
+        written = {} if self._written is None else self._written.items
+        found = ((name, ahead.get(name) or written.get(name) or self._cache.get(name)) for name in subjects)
+        return {name: item for name, item in found if item is not None}
 
-    def _write(self, log: Identity, batch: Batch, move: Move) -> None:
+    def _write(self, log: Identity, ahead: Ahead, move: Move) -> None:
+        batch = ahead.whole()
         firsts = [(*name, version) for name, version in zip(batch.firsts, batch.first_versions, strict=True)]
-        rows = [statement for projection in self.projections for statement in projection.rows(batch)]
-        self.recorder.insert_events(
-            (),
-            entries=batch.entries,
-            move=move,
-            firsts=firsts,
-            rows=[*rows, self._snapshots(batch.changes)],
-            tracking=Tracking(f"{log.topic}/{move.partition}", move.reached.next_offset - 1),
+        rows = [rows for projection in self.projections for rows in projection.rows(batch)]
+        self._settling = self.recorder.write(
+            Written(
+                move,
+                batch.entries,
+                [Rows(FIRSTS, 4, firsts), *rows, self._snapshots(batch.changes)],
+                Tracking(f"{log.topic}/{move.partition}", move.reached.next_offset - 1),
+            )
         )
+        self._written = ahead
         for change in batch.changes:
             self._cache.put(change.after)
 
@@ -239,7 +282,7 @@ class Index(EventSourcedProjection[str]):
             if after.version // interval > (0 if before is None else before.version) // interval:
                 stored = self.mapper.to_stored_event(ItemSnapshot(after.subject, after.version, after))
                 rows.append((stored.originator_id, stored.originator_version, stored.topic, stored.state))
-        return "INSERT OR REPLACE INTO stored_snapshots VALUES (?, ?, ?, ?)", rows
+        return Rows("INSERT OR REPLACE INTO stored_snapshots", 4, rows)
 
     def start_over(self) -> None:
         """Empty the index, to be folded again from the log."""

@@ -43,12 +43,17 @@ def _framed(data: bytes | None) -> bytes:
 
 def record_bytes(record: Record) -> bytes:
     """The record as bytes (protocol, section 9): everything but the partition, nothing re-serialised."""
+    return b"".join(record_parts(record))
+
+
+def record_parts(record: Record) -> tuple[bytes, ...]:
+    """The parts of :func:`record_bytes`, for whoever puts more beside them."""
     key, value, headers = record.key, record.value, record.headers  # one by one: a named tuple is slow to unpack
     offset, recorded_at = record.offset, record.recorded_at
     if key is None or value is None:
-        return _POSITION.pack(offset, recorded_at) + _framed(key) + _framed(value) + headers_bytes(headers)
+        return _POSITION.pack(offset, recorded_at), _framed(key), _framed(value), headers_bytes(headers)
     head = _POSITION_AND_LENGTH.pack(offset, recorded_at, len(key))
-    return b"".join((head, key, _LENGTH.pack(len(value)), value, headers_bytes(headers)))
+    return head, key, _LENGTH.pack(len(value)), value, headers_bytes(headers)
 
 
 @lru_cache(maxsize=256)  # in structured mode all headers are alike

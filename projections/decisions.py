@@ -26,10 +26,9 @@ class Decisions:
         " decision TEXT NOT NULL, rule TEXT NOT NULL, as_of TEXT NOT NULL, valid_until TEXT, content TEXT NOT NULL,"
         " PRIMARY KEY (subject, pause)) WITHOUT ROWID",
     )
-    _replace = "INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
     def rows(self, batch: Batch) -> list[Rows]:
-        return [(self._replace, [row for change in batch.changes for row in _rows(change)])]
+        return [Rows("INSERT OR REPLACE INTO decisions", 8, [row for change in batch.changes for row in _rows(change)])]
 
 
 def _rows(change: Change) -> list[tuple[Any, ...]]:

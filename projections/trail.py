@@ -29,28 +29,26 @@ class Trail:
         " PRIMARY KEY (partition, offset)) WITHOUT ROWID",
         "CREATE INDEX IF NOT EXISTS trail_malformed ON trail (subject) WHERE verdict = 'malformed'",
     )
-    _insert = "INSERT INTO trail VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
     def rows(self, batch: Batch) -> list[Rows]:
-        return [
-            (
-                self._insert,
-                [
-                    (
-                        verdict.partition,
-                        verdict.offset,
-                        verdict.subject,
-                        version,
-                        verdict.recorded_at,
-                        verdict.type,
-                        verdict.verdict,
-                        verdict.code,
-                        record_bytes(record) if version is None else None,
-                    )
-                    for record, verdict, version in zip(batch.records, batch.verdicts, batch.versions, strict=True)
-                ],
+        """Two sets: of a malformed entry the record is kept as well, which the work item's entries hold of others."""
+        sound, malformed = [], []
+        for record, verdict, version in zip(batch.records, batch.verdicts, batch.versions, strict=True):
+            row = (
+                verdict.partition,
+                verdict.offset,
+                verdict.subject,
+                version,
+                verdict.recorded_at,
+                verdict.type,
+                verdict.verdict,
+                verdict.code,
             )
-        ]
+            if version is None:
+                malformed.append((*row, record_bytes(record)))
+            else:
+                sound.append((*row, None))
+        return [Rows("INSERT INTO trail", 9, sound), Rows("INSERT INTO trail", 9, malformed)]
 
 
 class Line(NamedTuple):

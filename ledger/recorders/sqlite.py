@@ -11,29 +11,21 @@ tear one. The log itself (:mod:`ledger.logs.sqlite`) syncs every append.
 from __future__ import annotations
 
 import sqlite3
-import threading
-import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
-from pathlib import Path
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from eventsourcing import sqlite
-from eventsourcing.persistence import IntegrityError, PersistenceError, ProgrammingError, StoredEvent, Tracking
+from eventsourcing.persistence import IntegrityError, Tracking
 from eventsourcing.utils import Environment
 
-from ledger.batch import Name
+from ledger.batch import Name, Rows
+from ledger.entries import EntryRow
 from ledger.errors import Fenced, UnusableLog
-from ledger.logs.sqlite_file import ledger_error
+from ledger.recorders.sqlite_file import Datastore, insert_all, insert_many, refuse_foreign
 
 INDEX_FORMAT = 2
 """Counts the shapes of what an index holds; an older one is made anew from the log."""
-_LOCK_TIMEOUT_SECONDS = 30
-_CACHE_KIB = 16_384
-"""A batch and the index pages it touches fit: SQLite's own 2 MiB spill in the middle of each batch."""
-_CHECKPOINT_PAGES = 8_192
-"""32 MiB of write-ahead log between checkpoints, which sync the disk twice; SQLite's own 4 MiB are one batch."""
-_TRY_AGAIN_SECONDS = 0.02
 _TRIES = 10
 
 TABLES = (
@@ -51,13 +43,12 @@ _MOVE = (
     "ON CONFLICT (partition) DO UPDATE SET next_offset = :next_offset, last_offset = :last_offset, "
     "last_digest = :last_digest WHERE next_offset = :started RETURNING next_offset"
 )
-_ANOTHER = "Set PAUSELEDGER_INDEX to the index's file, or to a new one, and run: pauseledger rebuild."
 _GENERATION = "PRAGMA user_version"
 _STAND = (
     "SELECT user_version, next_offset, last_offset, last_digest"
     " FROM pragma_user_version LEFT JOIN index_positions ON partition = ?"
 )
-_FIRST = "INSERT OR IGNORE INTO index_firsts VALUES (?, ?, ?, ?)"
+FIRSTS = "INSERT OR IGNORE INTO index_firsts"
 
 
 class Position(NamedTuple):
@@ -94,121 +85,21 @@ class Look(NamedTuple):
     stand: Stand
 
 
+class Written(NamedTuple):
+    """What is written of a batch: its entries, the rows of all tables beside them, and where it leads."""
+
+    move: Move
+    entries: Sequence[EntryRow]
+    rows: Sequence[Rows]
+    tracking: Tracking
+
+
 class KnownLog(NamedTuple):
     """The log that an index was made from."""
 
     topic: str
     topic_id: str
     partitions: int
-
-
-class Pool(sqlite.SQLiteConnectionPool):
-    """Connections whose ``synchronous`` is set, and looked at: the library leaves it to chance."""
-
-    def _create_connection(self) -> sqlite.SQLiteConnection:
-        connection = self._connected()
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        cursor.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        cursor.execute("PRAGMA synchronous")
-        if cursor.fetchone()[0] != 1:
-            raise UnusableLog(f"The index {self.db_name} can't be synced as it must.", "Put it on a local disk.")
-        return connection
-
-    def _connected(self) -> sqlite.SQLiteConnection:
-        """SQLite waits for no lock to change the journal mode: two that open a new file at once may clash."""
-        deadline = time.monotonic() + _LOCK_TIMEOUT_SECONDS
-        while True:
-            try:
-                return super()._create_connection()
-            except sqlite3.DatabaseError as error:
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                if not busy or time.monotonic() > deadline:
-                    raise ledger_error(error, f"The index {self.db_name}") from error
-                time.sleep(_TRY_AGAIN_SECONDS)
-
-
-class Datastore(sqlite.SQLiteDatastore):
-    """The library's, whose troubles with the file or the disk are told in the ledger's own errors."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path, lock_timeout=_LOCK_TIMEOUT_SECONDS, originator_id_type="text")
-        self.pool.close()
-        self.pool = Pool(db_name=path, lock_timeout=_LOCK_TIMEOUT_SECONDS)
-        self._reader: sqlite3.Connection | None = None
-        self._reading = threading.Lock()
-
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Cursor]:
-        """A cursor for questions that need no transaction, on a connection that is kept for them: to take one from the
-        library's pool takes longer than a short question, and there each statement is compiled anew.
-        """
-        with self._reading, _explained(self.pool.db_name):
-            if self.pool.closed:
-                raise UnusableLog(f"The index {self.pool.db_name} is closed.", "Open it again.")
-            if self._reader is None:
-                self._reader = self._connected_to_read()
-            with closing(self._reader.cursor()) as cursor:
-                yield cursor
-
-    def _connected_to_read(self) -> sqlite3.Connection:
-        self.pool._create_connection().close()  # makes the file, and sees that it is as it must be
-        connection = sqlite3.connect(
-            self.pool.db_name,
-            uri=True,
-            check_same_thread=False,
-            isolation_level=None,
-            timeout=_LOCK_TIMEOUT_SECONDS,
-        )
-        connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        return connection
-
-    def close(self) -> None:
-        """Close the pool, and the connection beside it."""
-        with getattr(self, "_reading", nullcontext()):  # also called of what was never quite made
-            reader, self._reader = getattr(self, "_reader", None), None
-            if reader is not None:
-                reader.close()
-            super().close()
-
-    @contextmanager
-    def transaction(self, *, commit: bool) -> Iterator[sqlite.SQLiteCursor]:
-        with _explained(self.pool.db_name), super().transaction(commit=commit) as cursor:
-            yield cursor
-
-
-def _refuse_foreign(path: str) -> None:
-    """Raises ``UnusableLog`` for an SQLite file of something else, which stays as it is."""
-    if not Path(path).exists():
-        return
-    try:
-        with closing(sqlite3.connect(path, timeout=_LOCK_TIMEOUT_SECONDS)) as connection:
-            rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    except sqlite3.Error as error:
-        found = ledger_error(error, f"The index {path}")
-        if isinstance(found, UnusableLog):
-            found.advice = _ANOTHER
-        raise found from error
-    tables = {name for (name,) in rows}
-    if tables and not tables & {"index_identity", "log_identity"}:
-        raise UnusableLog(f"The index {path} is an SQLite file of something else.", _ANOTHER)
-
-
-@contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """Errors of the file and its disk become the ledger's; conflicts and bugs stay the library's."""
-    try:
-        yield
-    except (IntegrityError, ProgrammingError):
-        raise
-    except (PersistenceError, sqlite3.Error) as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, sqlite3.Error):
-            cause = cause.__cause__
-        if cause is None or getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
-            raise
-        raise ledger_error(cause, f"The index {path}") from error
 
 
 class Recorder(sqlite.SQLiteProcessRecorder):
@@ -228,22 +119,24 @@ class Recorder(sqlite.SQLiteProcessRecorder):
                 continue
         return super().create_table()
 
-    def _insert_events(
-        self, c: sqlite.SQLiteCursor, stored_events: Sequence[StoredEvent], **kwargs: Any
-    ) -> Sequence[int] | None:
-        move: Move | None = kwargs.get("move")
-        if move is None:
-            return super()._insert_events(c, stored_events, **kwargs)
-        self._move(c, move)
-        c.executemany(self.insert_events_statement, kwargs["entries"])
-        c.executemany(_FIRST, kwargs["firsts"])
-        for statement, rows in kwargs["rows"]:
-            c.executemany(statement, rows)
-        tracking: Tracking = kwargs["tracking"]
-        self._insert_tracking(c, tracking)
-        return None
+    def write(self, batch: Written) -> Future[None]:
+        """Write a batch; it counts when the future has its result, and until then no other may be written here.
 
-    def _move(self, c: sqlite.SQLiteCursor, move: Move) -> None:
+        Raises ``Fenced`` where another indexer was faster: then nothing of it is written.
+        """
+        with self.datastore.writing() as c:
+            self._move(c, batch.move)
+            c.executemany(self.insert_events_statement, batch.entries)
+            later = []
+            for rows in batch.rows:
+                if (statement := insert_all(rows)) is not None:
+                    later.append(statement)
+                else:
+                    c.executemany(insert_many(rows), rows.rows)
+            self._insert_tracking(sqlite.SQLiteCursor(c), batch.tracking)
+        return self.datastore.committed(later)
+
+    def _move(self, c: sqlite3.Cursor, move: Move) -> None:
         reached = move.reached._asdict()
         c.execute(_MOVE, {"partition": move.partition, "started": move.started, **reached})
         if c.fetchone() is None:
@@ -352,7 +245,7 @@ class Factory(sqlite.SQLiteFactory):
     process_recorder_class = Recorder
 
     def __init__(self, env: Environment) -> None:
-        _refuse_foreign(str(env.get(self.SQLITE_DBNAME)))
+        refuse_foreign(str(env.get(self.SQLITE_DBNAME)))
         super().__init__(env)
         self.datastore.close()
         self.datastore = Datastore(str(env.get(self.SQLITE_DBNAME)))
