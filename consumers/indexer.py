@@ -127,11 +127,16 @@ class Indexer:
         """
         return self._step(partition, partial(self.index.fold_ahead, read_before=read_before or {}), wait_seconds)
 
-    def write(self) -> None:
-        """Write what was folded ahead. Where another indexer has done it, it is forgotten."""
+    def write(self, *, settle: bool = True) -> None:
+        """Write what was folded ahead. Where another indexer has done it, it is forgotten.
+
+        Without ``settle`` it is being committed still; what is folded next waits for that, and is told of a failure.
+        """
         try:
             with self._positions_in_doubt():
                 self.index.write_ahead(self.identity)
+                if settle:
+                    self.index.settle()
         except Fenced:
             self._recognised()
 

@@ -18,7 +18,7 @@ from ledger.sending import Sending
 from ledger.verdict import Verdict
 from projections.trail import verdict_at
 
-_MOST_ENTRIES_AHEAD = 8_192
+_MOST_ENTRIES_AHEAD = 4_096
 _MOST_BYTES_AHEAD = 16 * 1024 * 1024
 
 
@@ -65,8 +65,8 @@ class IndexCourt:
     def rest(self, *, idle: bool) -> None:
         """Write the index, when there is time or much to write."""
         entries, size = self._indexer.index.ahead()
-        if entries >= _MOST_ENTRIES_AHEAD or size >= _MOST_BYTES_AHEAD or (idle and entries):
-            self._indexer.write()
+        if idle or entries >= _MOST_ENTRIES_AHEAD or size >= _MOST_BYTES_AHEAD:
+            self._indexer.write(settle=idle)
 
     def _write_all_judged(self) -> None:
         """Write what is ahead; where another indexer came in between, fold the rest of what was judged here again."""

@@ -169,6 +169,7 @@ class Index(EventSourcedProjection[str]):
         moved on: what it wrote may have been taken for older than it is, so all that was folded ahead is forgotten,
         and the positions must be read again.
         """
+        self.settle()
         ahead = self._ahead.setdefault(partition, Ahead(partition, started))
         with self._nothing_kept_on_failure():
             generation = self._generation_now()
@@ -178,13 +179,16 @@ class Index(EventSourcedProjection[str]):
         return verdicts, ahead.reached
 
     def write_ahead(self, log: Identity) -> None:
-        """Write what was folded ahead, a transaction a partition. Raises as :meth:`fold`; then all is forgotten."""
+        """Write what was folded ahead, a transaction a partition. It counts after :meth:`settle`.
+
+        Raises as :meth:`fold`; then all is forgotten.
+        """
         with self._nothing_kept_on_failure():
             for partition in list(self._ahead):
                 ahead = self._ahead[partition]
                 move = Move(partition, ahead.started.next_offset, ahead.reached, self._generation_now())
-                self._write(log, ahead, move)
                 self.settle()
+                self._write(log, ahead, move)
                 del self._ahead[partition]
 
     def ahead(self) -> tuple[int, int]:
