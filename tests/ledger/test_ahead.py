@@ -12,7 +12,7 @@ import pytest
 from consumers import indexer as indexer_module
 from consumers.publishing import IndexCourt
 from consumers.settings import Ledger
-from ledger.batch import Batch, ItemCache
+from ledger.batch import ItemCache
 from ledger.errors import DiskFailed, UnusableLog
 from ledger.index import Index
 from ledger.log import Identity, Receipt
@@ -91,18 +91,18 @@ def test_a_rebuild_that_comes_to_the_same_place_is_noticed(
         ledger.indexer.catch_up()
         before, end = other.log.read(0, 0, most=1_000), ledger.log.bounds(0)[1]
         put(ledger.log, told[:1])  # a resend: its first is known to the index only
-        as_it_is = ledger.index._folded
+        as_it_is = ledger.index._fold_onto
 
-        def raced(*given: Any) -> Batch:
+        def raced(*given: Any) -> Any:
             other.index.start_over()
-            batch = as_it_is(*given)
+            folded = as_it_is(*given)
             other.index.remember(other.log.identity())
             other.index.fold(other.log.identity(), 0, Position(0), before)
-            return batch
+            return folded
 
         step = ledger.indexer.step_ahead if ahead else ledger.indexer.step
         with monkeypatch.context() as racing:
-            racing.setattr(ledger.index, "_folded", raced)
+            racing.setattr(ledger.index, "_fold_onto", raced)
             assert step(0) == ()
         assert ledger.indexer.position(0).next_offset == end
         assert [one.verdict for one in step(0)] == ["duplicate"]
