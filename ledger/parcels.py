@@ -18,30 +18,49 @@ from ledger.sending import Outcome, Sending
 _LONGEST_WAIT_SECONDS = 3_600.0
 
 
+class Answers(Future[list[Outcome]]):
+    """The future of what becomes of many events, in order."""
+
+    sendings: Sequence[Sending] = ()
+
+    def so_far(self) -> list[Outcome]:
+        """What became of the first of them, up to one of which nothing is known yet."""
+        if self.done():
+            return self.result()
+        outcomes: list[Outcome] = []
+        for sending in self.sendings:
+            if sending.outcome is None:
+                break
+            outcomes.append(sending.outcome)
+        return outcomes
+
+
 class Parcel:
     """Events with one deadline and one future, which is told when the last of them is answered.
 
     ``future`` gets the outcome of the one event or, of ``many``, the list of all, in order.
     """
 
-    __slots__ = ("_many", "count", "deadline", "future", "sendings", "unanswered")
+    __slots__ = ("count", "deadline", "future", "sendings", "unanswered")
 
     def __init__(self, sendings: Sequence[Sending], deadline: float, *, many: bool) -> None:
         self.sendings = sendings
         self.count = self.unanswered = len(sendings)
         self.deadline = deadline
-        self.future: Future[Any] = Future()
-        self._many = many
+        self.future: Future[Any] = Answers() if many else Future()
+        if isinstance(self.future, Answers):
+            self.future.sendings = sendings
         for sending in sendings:
             sending.parcel = self
 
     def tell(self) -> None:
         """Every event has its outcome. The events are let go: they hold on to their parcel."""
-        outcomes = [one.outcome for one in self.sendings]
+        outcomes = [one.outcome for one in self.sendings if one.outcome is not None]
         self.sendings = ()
         with suppress(InvalidStateError):  # cancelled meanwhile
-            if self._many:
+            if isinstance(self.future, Answers):
                 self.future.set_result(outcomes)
+                self.future.sendings = ()
             elif isinstance(outcomes[0], LedgerError):
                 self.future.set_exception(outcomes[0])
             else:

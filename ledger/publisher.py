@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 from ledger.cloudevents import STRUCTURED_HEADERS
 from ledger.errors import DiskFailed, LedgerError, LogUnavailable, WrongUsage
 from ledger.log import Draft, Receipt
 from ledger.outbox import Outbox
-from ledger.parcels import Deadlines, Lane, Parcel, answer_all
+from ledger.parcels import Answers, Deadlines, Lane, Parcel, answer_all
 from ledger.resending import LOST_SECONDS, Resender
 from ledger.sending import Answer, Outcome, Publishable, Sending, line_of
 from ledger.verdict import Verdict
@@ -107,15 +107,13 @@ class Publisher:
         """Publish one event; the future of its answer, there by the deadline. Waits while the queue is full."""
         return self._submitted([event], deadline_seconds, many=False)
 
-    def submit_all(
-        self, events: Iterable[Publishable], *, deadline_seconds: float | None = None
-    ) -> Future[list[Outcome]]:
+    def submit_all(self, events: Iterable[Publishable], *, deadline_seconds: float | None = None) -> Answers:
         """Publish many events in order, with one deadline; the future of what became of each, there by the deadline.
 
         An event that can never be recorded, or kept, has its error in the place of an answer. Raises ``WrongUsage``
         where one is no event at all: then none of them is sent.
         """
-        return self._submitted(events, deadline_seconds, many=True)
+        return cast(Answers, self._submitted(events, deadline_seconds, many=True))
 
     def _submitted(self, events: Iterable[Publishable], deadline_seconds: float | None, *, many: bool) -> Future[Any]:
         if self._fatal is not None:

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import wait
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -24,6 +24,7 @@ from consumers.publishing import IndexCourt
 from consumers.settings import Settings
 from ledger.errors import LedgerError, WrongUsage
 from ledger.json_text import write_json
+from ledger.parcels import Answers
 from ledger.publisher import Publisher
 from ledger.record import MOST_RECORD_BYTES
 from ledger.sending import Answer, Outcome
@@ -31,6 +32,7 @@ from ledger.sending import Answer, Outcome
 _BETWEEN = 8
 """Chunks that wait to be printed."""
 _READ_BYTES = 256 * 1024
+_PATIENCE_SECONDS = 0.2
 _NOT_ACCEPTED = 3
 _UNKNOWN = 4
 
@@ -113,7 +115,7 @@ def _stream(publisher: Publisher, stream: BufferedReader, as_json: bool) -> Coun
     return printed
 
 
-def _submitted(publisher: Publisher, lines: Sequence[bytes]) -> Iterator[Future[list[Outcome]]]:
+def _submitted(publisher: Publisher, lines: Sequence[bytes]) -> Iterator[Answers]:
     """Submit lines together; one by one where one of them can't be, so that those before it are recorded."""
     try:
         together = publisher.submit_all(lines)
@@ -129,13 +131,13 @@ class _Printer:
     def __init__(self, line: Callable[[Answer], bytes], advance: Callable[[int], None]) -> None:
         self._line = line
         self._advance = advance
-        self._answers: queue.Queue[Future[list[Outcome]] | None] = queue.Queue(_BETWEEN)
+        self._answers: queue.Queue[Answers | None] = queue.Queue(_BETWEEN)
         self._failed: BaseException | None = None
         self.printed: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name="pauseledger-printer", daemon=True)
         self._thread.start()
 
-    def put(self, answers: Future[list[Outcome]]) -> bool:
+    def put(self, answers: Answers) -> bool:
         """Take answers to come; false when printing has failed and there is no use in going on."""
         while self._failed is None:
             try:
@@ -160,8 +162,15 @@ class _Printer:
 
     def _run(self) -> None:
         try:
-            while (future := self._answers.get()) is not None:
-                self._print(future.result())
+            while (answers := self._answers.get()) is not None:
+                printed = 0
+                while True:
+                    is_last = not wait([answers], timeout=_PATIENCE_SECONDS).not_done
+                    outcomes = answers.so_far()  # what is there must not wait for long for what isn't
+                    self._print(outcomes[printed:])
+                    printed = len(outcomes)
+                    if is_last:
+                        break
         except (LedgerError, OSError) as error:
             self._failed = error
 

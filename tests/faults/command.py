@@ -109,6 +109,9 @@ def _parent() -> Any:
 
 def serve() -> None:
     """Fork a process for each order that comes on stdin, and say how it ended."""
+    import rich.progress  # noqa: F401  # a user who can't read the environment can't import it later
+
+    import consumers.cli.show  # noqa: F401
     import ledger.logs.kafka
     import ledger.logs.sqlite  # noqa: F401
     from consumers.cli.app import main

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -182,29 +182,29 @@ def test_a_broker_that_goes_away_makes_lines_unknown(tmp_path: Path, own_broker:
 def test_verdicts_are_printed_while_the_next_is_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A verdict that is there is not held back by one that is not."""
     import sys
-    from concurrent.futures import Future
 
-    from consumers.cli.publish import _Printer
-    from ledger.sending import Answer, Unknown
+    from consumers.cli.publish import _json_line, _Printer
+    from ledger.parcels import Answers, Parcel, answer_all
+    from ledger.sending import Sending, Unknown
 
     read, write = os.pipe()
     with os.fdopen(write, "w") as out, os.fdopen(read, "rb") as reader:
         monkeypatch.setattr(sys, "stdout", out)
-        printer = _Printer(True, lambda: None)
-        futures: list[Future[Answer]] = [Future(), Future()]
-        for future in futures:
-            printer.put(future)
-        futures[0].set_result(Unknown("T-1", "a", None, None))
+        printer = _Printer(_json_line, lambda _: None)
+        sendings = [Sending(b"a"), Sending(b"b")]
+        printer.put(cast(Answers, Parcel(sendings, 0.0, many=True).future))
+        answer_all([(sendings[0], Unknown("T-1", "a", None, None))], threading.Lock())
         got: list[Any] = []
         reading = threading.Thread(target=lambda: got.append(reader.readline()))
         reading.start()
         try:
             until(lambda: got, seconds=5.0, what="the first verdict")
         finally:
-            futures[1].set_result(Unknown("T-1", "b", None, None))
-            printer.finish()
+            answer_all([(sendings[1], Unknown("T-1", "b", None, None))], threading.Lock())
+            printed = printer.finish()
             out.flush()
             reading.join()
+    assert printed["unknown"] == 2
 
 
 def test_an_index_beside_the_log_is_used(tmp_path: Path) -> None:
