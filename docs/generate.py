@@ -88,7 +88,7 @@ def event_types() -> str:
 
 def refusal_order() -> str:
     rows = (
-        (f"`{name.removeprefix(PREFIX)}`", ", ".join(f"`{rule.code}`" for rule in rules) or "never refused")
+        (f"`{name.removeprefix(PREFIX)}`", ", ".join(f"`{rule[0]}`" for rule in rules) or "never refused")
         for name, rules in REFUSALS.items()
     )
     return table(("name", "codes, in the order asked"), rows)

@@ -185,7 +185,7 @@ def read_event(record: Record, partitions: int, read_before: ReadLine | None = N
     if value is not None and (headers is STRUCTURED_HEADERS or not headers or headers == STRUCTURED_HEADERS):
         event = read_before[1] if read_before is not None and read_before[0] == value else read_line(value)
         if event is not None:
-            subject = event.__dict__["subject"]  # a model is slow to give its attributes
+            subject = event.subject
             if record.key == subject.encode() and record.partition == partition_of(subject, partitions):
                 return event
     return _read_with_care(record, partitions)

@@ -20,7 +20,6 @@ Grant = Literal["none", "granted", "attempted"]
 Ending = Literal["executed", "settled", "abandoned", "rejected", "terminated", "finished", "waived"]
 
 _new = object.__new__
-_set = object.__setattr__
 
 
 class Frozen:
@@ -29,8 +28,12 @@ class Frozen:
     def but(self, **changes: Any) -> Self:
         """A copy with some fields changed. Not validated: only the fold calls it, with values it has judged."""
         copy = _new(self.__class__)
-        _set(copy, "__dict__", self.__dict__ | changes)
+        _fill(copy, self.__dict__ | changes)
         return copy
+
+
+_fill = Frozen.__dict__["__dict__"].__set__
+"""Gives an object all its fields at once: a frozen one takes none by name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from ledger.decision import Judgement, judge, reason
 from ledger.events import LedgerEvent
@@ -78,9 +78,8 @@ class Scene:
 Question = Callable[[Scene], bool | str]
 
 
-class Rule(NamedTuple):
-    code: str
-    applies: Question
+Rule = tuple[str, Question]
+"""A code, and the question on which it is given. A bare pair: it is asked for every entry."""
 
 
 def speaks_for(event: LedgerEvent, *principals: str | None) -> bool:
@@ -278,87 +277,83 @@ def _closes_too_early(scene: Scene) -> bool:
             return pause.side_effect != "not_happened"
 
 
-_PAUSE = (Rule("no-such-pause", _no_such_pause),)
-_OPEN_PAUSE = (*_PAUSE, Rule("pause-closed", _closed))
+_PAUSE = (("no-such-pause", _no_such_pause),)
+_OPEN_PAUSE = (*_PAUSE, ("pause-closed", _closed))
 
 REFUSALS: dict[str, tuple[Rule, ...]] = {
     "pauseledger.execution.claimed": (
-        Rule("execution-retired", _retired),
-        Rule("already-canonical", _claims_again_with_more),
-        Rule("stale-owner", _claims_for_another_owner),
-        Rule("already-claimed", _claimed_already),
-        Rule("work-moved", _move_not_acknowledged),
+        ("execution-retired", _retired),
+        ("already-canonical", _claims_again_with_more),
+        ("stale-owner", _claims_for_another_owner),
+        ("already-claimed", _claimed_already),
+        ("work-moved", _move_not_acknowledged),
     ),
-    "pauseledger.execution.finished": (Rule("not-canonical", _neither_canonical_nor_rival),),
+    "pauseledger.execution.finished": (("not-canonical", _neither_canonical_nor_rival),),
     "pauseledger.owner.changed": (
-        Rule("not-canonical", _not_canonical),
-        Rule("stale-owner", _from_is_not_the_owner),
+        ("not-canonical", _not_canonical),
+        ("stale-owner", _from_is_not_the_owner),
     ),
     "pauseledger.pause.opened": (
-        Rule("execution-retired", _retired),
-        Rule("not-canonical", _another_is_canonical),
-        Rule("work-moved", _moved_and_unclaimed),
-        Rule("pause-exists", _opened_before),
-        Rule("stale-owner", _opened_for_another_owner),
+        ("execution-retired", _retired),
+        ("not-canonical", _another_is_canonical),
+        ("work-moved", _moved_and_unclaimed),
+        ("pause-exists", _opened_before),
+        ("stale-owner", _opened_for_another_owner),
     ),
     "pauseledger.heartbeat.recorded": (
         *_OPEN_PAUSE,
-        Rule("not-owner", _stranger),
-        Rule("lapsed", _lapsed),
+        ("not-owner", _stranger),
+        ("lapsed", _lapsed),
     ),
     "pauseledger.work.moved": (),
     "pauseledger.branch.started": (),
-    "pauseledger.inputs.changed": (Rule("no-such-pause", _names_no_pause), Rule("pause-closed", _closed)),
+    "pauseledger.inputs.changed": (("no-such-pause", _names_no_pause), ("pause-closed", _closed)),
     "pauseledger.inputs.rechecked": (
         *_OPEN_PAUSE,
-        Rule("no-authority", _unauthorised),
-        Rule("still-stale", _stays_stale),
+        ("no-authority", _unauthorised),
+        ("still-stale", _stays_stale),
     ),
     "pauseledger.review.decided": (
         *_OPEN_PAUSE,
-        Rule("no-authority", _unauthorised),
-        Rule("action-changed", _other_action),
-        Rule("side-effect-open", _edits_what_may_have_happened),
-        Rule("still-stale", _approved_but_stale),
+        ("no-authority", _unauthorised),
+        ("action-changed", _other_action),
+        ("side-effect-open", _edits_what_may_have_happened),
+        ("still-stale", _approved_but_stale),
     ),
     "pauseledger.resume.requested": (
         *_OPEN_PAUSE,
-        Rule("no-authority", _unauthorised),
-        Rule("action-changed", _other_action),
-        Rule("decision-review", _decision_is("review")),
-        Rule("decision-reconcile", _decision_is("reconcile")),
-        Rule("decision-settle", _decision_is("settle")),
-        Rule("decision-terminate", _decision_is("terminate")),
+        ("no-authority", _unauthorised),
+        ("action-changed", _other_action),
+        ("decision-review", _decision_is("review")),
+        ("decision-reconcile", _decision_is("reconcile")),
+        ("decision-settle", _decision_is("settle")),
+        ("decision-terminate", _decision_is("terminate")),
     ),
     "pauseledger.side_effect.attempted": (
         *_PAUSE,
-        Rule("pause-closed", _with_fence_and_closed),
-        Rule("stale-fence", _fence_is_stale),
-        Rule("no-longer-clear", _not_clear_any_more),
+        ("pause-closed", _with_fence_and_closed),
+        ("stale-fence", _fence_is_stale),
+        ("no-longer-clear", _not_clear_any_more),
     ),
     "pauseledger.side_effect.observed": (
         *_PAUSE,
-        Rule("action-changed", _names_another_action),
-        Rule("contradicts", _contradicts),
-        Rule("stale-observation", _observed_too_early),
+        ("action-changed", _names_another_action),
+        ("contradicts", _contradicts),
+        ("stale-observation", _observed_too_early),
     ),
     "pauseledger.debt.waived": (
         *_PAUSE,
-        Rule("no-authority", _unauthorised_and_not_owner),
-        Rule("no-debt", _nothing_owed),
+        ("no-authority", _unauthorised_and_not_owner),
+        ("no-debt", _nothing_owed),
     ),
-    "pauseledger.pause.closed": (*_OPEN_PAUSE, Rule("side-effect-open", _closes_too_early)),
+    "pauseledger.pause.closed": (*_OPEN_PAUSE, ("side-effect-open", _closes_too_early)),
     "pauseledger.note.added": (),
 }
 
 
-_ASKED = {kind: tuple((rule.code, rule.applies) for rule in rules) for kind, rules in REFUSALS.items()}
-"""The table once more, in bare tuples, which are quicker to unpack."""
-
-
 def refusal(scene: Scene) -> tuple[str, str] | None:
     """The first code that holds for an event, with the detail of its sentence; null where the event is accepted."""
-    for code, applies in _ASKED[scene.kind]:
+    for code, applies in REFUSALS[scene.kind]:
         if answer := applies(scene):
             return code, answer if isinstance(answer, str) else ""
     return None

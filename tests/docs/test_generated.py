@@ -90,7 +90,7 @@ def test_every_refused_type_is_named_beside_its_codes() -> None:
     told = section(7).partition("### When each code holds")[2]
     for kind, rules in REFUSALS.items():
         named = f"`{kind.removeprefix('pauseledger.')}`" in told
-        assert named or {rule.code for rule in rules} <= {"no-such-pause", "pause-closed", "side-effect-open"}
+        assert named or {rule[0] for rule in rules} <= {"no-such-pause", "pause-closed", "side-effect-open"}
 
 
 def test_every_field_of_the_packet_is_explained() -> None:

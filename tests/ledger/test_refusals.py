@@ -169,13 +169,13 @@ def test_each_refusal_is_given(name: str) -> None:
 
 def test_every_refusal_is_shown() -> None:
     """The stories above are those of the rules' table, none left out."""
-    rules = {f"{kind.removeprefix('pauseledger.')} {rule.code}" for kind, told in REFUSALS.items() for rule in told}
+    rules = {f"{kind.removeprefix('pauseledger.')} {rule[0]}" for kind, told in REFUSALS.items() for rule in told}
     assert rules == set(SHOWN)
 
 
 def test_every_code_has_its_sentence() -> None:
     """A code that is given has words, and there are no words for codes that are never given."""
-    refused = {rule.code for rules in REFUSALS.values() for rule in rules}
+    refused = {rule[0] for rules in REFUSALS.values() for rule in rules}
     others = {
         "ok",
         "duplicate",
@@ -214,7 +214,7 @@ ORDER = {
 @pytest.mark.parametrize("kind", ORDER)
 def test_codes_are_asked_in_the_protocols_order(kind: str) -> None:
     """Where two refusals hold the first is given: the order is part of the protocol."""
-    assert [rule.code for rule in REFUSALS[f"pauseledger.{kind}"]] == ORDER[kind].split()
+    assert [rule[0] for rule in REFUSALS[f"pauseledger.{kind}"]] == ORDER[kind].split()
 
 
 @pytest.mark.parametrize("fence", [0, -1, 99, 2**63, None])

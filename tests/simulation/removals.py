@@ -38,10 +38,10 @@ def refusing(kind: str, code: str) -> Apply:
     """Take a refusal out of its table."""
     name = f"pauseledger.{kind}"
     rules = REFUSALS[name]
-    assert any(rule.code == code for rule in rules)
+    assert any(rule[0] == code for rule in rules)
 
     def apply(patch: Patch) -> None:
-        patch.setitem(REFUSALS, name, tuple(rule for rule in rules if rule.code != code))
+        patch.setitem(REFUSALS, name, tuple(rule for rule in rules if rule[0] != code))
 
     return apply
 
