@@ -12,7 +12,9 @@ from ledger.errors import UnusableLog, WrongUsage
 from ledger.index import Index
 from ledger.log import Log
 from ledger.logs.address import DEFAULT_URL, index_url_for, log_address, open_log
+from projections.deadlines import Deadlines
 from projections.decisions import Decisions
+from projections.owners import Owners
 from projections.trail import Trail
 
 
@@ -68,7 +70,7 @@ class Settings(NamedTuple):
             raise UnusableLog(f"{path} is a folder, not an index file.", "Name a file in it: sqlite:///FOLDER/FILE.")
         if not path.parent.is_dir():
             raise UnusableLog(f"There is no folder {path.parent}.", "Make it first, or name another file.")
-        return Index(path, [Trail(), Decisions()])
+        return Index(path, [Trail(), Decisions(), Deadlines(), Owners()])
 
 
 def _index_path(url: str) -> Path:

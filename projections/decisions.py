@@ -28,18 +28,21 @@ class Decisions:
     )
 
     def rows(self, batch: Batch) -> list[Rows]:
-        return [Rows("INSERT OR REPLACE INTO decisions", 8, [row for change in batch.changes for row in _rows(change)])]
+        changed = [_row(change.after, pause) for change in batch.changes for pause in touched(change)]
+        return [Rows("INSERT OR REPLACE INTO decisions", 8, changed)]
 
 
-def _rows(change: Change) -> list[tuple[Any, ...]]:
-    """A row for each pause whose decision can have changed: the open ones, and those that closed or changed."""
+def touched(change: Change) -> list[Pause]:
+    """The pauses of which something can have changed: the open ones, and those that closed or changed."""
     before, item = change
     known = {} if before is None else before.pauses
     if item.pauses is known:
-        touched = [item.pauses[name] for name in item.open]
-    else:
-        touched = [pause for name, pause in item.pauses.items() if pause.is_open or pause is not known.get(name)]
-    return [_open_row(item, pause) if pause.is_open else _closed_row(item, pause) for pause in touched]
+        return [item.pauses[name] for name in item.open]
+    return [pause for name, pause in item.pauses.items() if pause.is_open or pause is not known.get(name)]
+
+
+def _row(item: WorkItem, pause: Pause) -> tuple[Any, ...]:
+    return _open_row(item, pause) if pause.is_open else _closed_row(item, pause)
 
 
 def _open_row(item: WorkItem, pause: Pause) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ gc.set_threshold(250_000, 20, 100)  # what a ledger holds has no cycles, nor has
 
 import typer  # noqa: E402
 
-from consumers.cli import chores, doctor, publish, queries  # noqa: E402
+from consumers.cli import chores, doctor, listings, publish, queries  # noqa: E402
 from ledger.errors import LedgerError  # noqa: E402
 
 app = typer.Typer(
@@ -47,6 +47,10 @@ app.command("publish")(publish.publish)
 app.command("decision")(queries.decision)
 app.command("packet")(queries.packet)
 app.command("trail")(queries.trail)
+app.command("inbox")(listings.inbox)
+app.command("debts")(listings.debts)
+app.command("deadlines")(listings.deadlines)
+app.command("owners")(listings.owners)
 app.command("rebuild")(chores.rebuild)
 app.command("table")(chores.table)
 app.command("demo")(chores.demo)

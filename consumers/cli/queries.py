@@ -23,7 +23,7 @@ OnePause = Annotated[str | None, typer.Option("--pause", metavar="P", help="One 
 
 
 @contextmanager
-def _caught_up(log: str | None, index: str | None, subject: str | None) -> Iterator[Ledger]:
+def caught_up(log: str | None, index: str | None, subject: str | None) -> Iterator[Ledger]:
     """The ledger, folded up to what its log holds now: the partition of a work item, or all of them."""
     ledger = Settings.read(log, index).open()
     try:
@@ -52,7 +52,7 @@ def decision(
 ) -> None:
     """Print which way a paused branch goes, and why: resume, review, reconcile, settle or terminate."""
     then = instant(at)
-    with _caught_up(log, index, subject) as ledger:
+    with caught_up(log, index, subject) as ledger:
         item = ledger.index.work_item(subject, at=then)
         if pause is not None:
             item, one = pause_of(item, subject, pause)
@@ -79,7 +79,7 @@ def packet(
     index: IndexUrl = None,
 ) -> None:
     """Print the packet of a pause: what was about to happen, whose it is, how long it holds, what became of it."""
-    with _caught_up(log, index, subject) as ledger:
+    with caught_up(log, index, subject) as ledger:
         item, one = pause_of(ledger.index.work_item(subject, at=instant(at)), subject, pause)
     content = packet_of(item, one, stop_signals(item, one))
     if as_json:
@@ -93,7 +93,7 @@ def packet(
 def trail(subject: Subject, at: At = None, as_json: AsJson = False, log: LogUrl = None, index: IndexUrl = None) -> None:
     """Print every entry of a work item with its verdict, oldest first."""
     then = instant(at)
-    with _caught_up(log, index, None) as ledger:
+    with caught_up(log, index, None) as ledger:
         lines = trail_of(ledger.index, ledger.indexer.identity.partitions, subject, at=then)
     content = [line.as_dict() for line in lines]
     if as_json:

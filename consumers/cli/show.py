@@ -130,6 +130,47 @@ def tally(console: Console, printed: Counter[str]) -> None:
     console.print(Text("published: " + (", ".join(parts) or "nothing"), style="dim"))
 
 
+_COLUMNS = {
+    "inbox": ("decision", "subject", "pause", "owner", "due", "reason"),
+    "debts": ("due", "since", "subject", "pause", "owner", "side_effect_by", "state"),
+    "deadlines": ("at", "kind", "subject", "pause", "owner"),
+    "owners": ("subject", "execution", "role", "owner", "owner_set", "owner_changed"),
+}
+
+
+def listing(console: Console, name: str, rows: Sequence[Mapping[str, Any]], empty: str) -> None:
+    """A listing of the whole ledger, a line each; what has passed or is overdue in red."""
+    if not rows:
+        console.print(empty)
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in _COLUMNS[name]:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        late = "red" if row.get("passed") or row.get("overdue") else ""
+        cells = [Text(row[column] or "-", style=_cell_style(column, row, late)) for column in _COLUMNS[name]]
+        table.add_row(*cells)
+    console.print(table)
+
+
+def _cell_style(column: str, row: Mapping[str, Any], late: str) -> str:
+    if column == "decision":
+        return BRANCH_STYLES[row[column]]
+    return late if column in ("at", "due") else ""
+
+
+def changes(console: Console, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Every claim, takeover and move, a line each."""
+    if not lines:
+        console.print("Nobody has claimed anything on this ledger.")
+        return
+    table = grid("dim", "dim", "", "", "")
+    for line in lines:
+        place = f"{line['partition']}:{line['offset']}"
+        table.add_row(place, line["recorded_at"], line["subject"], kind(line["type"]), said(line["event"]))
+    console.print(table)
+
+
 def branch_table(console: Console, rows: Iterable[Row], version: str, digest: str) -> None:
     """The branch table for people."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")

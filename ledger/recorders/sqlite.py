@@ -24,7 +24,7 @@ from ledger.entries import EntryRow
 from ledger.errors import Fenced, UnusableLog
 from ledger.recorders.sqlite_file import Datastore, insert_all, insert_many, refuse_foreign
 
-INDEX_FORMAT = 2
+INDEX_FORMAT = 3
 """Counts the shapes of what an index holds; an older one is made anew from the log."""
 _TRIES = 10
 

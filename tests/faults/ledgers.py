@@ -20,6 +20,8 @@ from ledger.record import Record
 TABLES = {
     "trail": "partition, offset",
     "decisions": "subject, pause",
+    "deadlines": "subject, pause",
+    "owners": "subject, execution",
     "index_positions": "partition",
     "index_firsts": "subject, source, id",
     "stored_events": "originator_id, originator_version",

@@ -1,0 +1,36 @@
+"""Which work items a listing is about, and their states, now or then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from ledger.index import Index
+from ledger.packet import WorkItem
+from projections.decisions import as_of_now
+
+WITH_DEADLINES = "SELECT DISTINCT subject FROM deadlines WHERE state = 'open' OR debt_since IS NOT NULL"
+WITH_DEBTS = "SELECT DISTINCT subject FROM deadlines WHERE debt_since IS NOT NULL"
+WITH_OWNERS = "SELECT DISTINCT subject FROM owners"
+_ALL = "SELECT DISTINCT originator_id FROM stored_events"
+
+
+def work_items(
+    index: Index,
+    candidates: str,
+    *,
+    now: datetime,
+    at: datetime | None = None,
+    seen: Callable[[int], None] | None = None,
+) -> Iterator[tuple[WorkItem, datetime]]:
+    """The states of work items, by name, each with the instant of which it is asked.
+
+    Now: those that ``candidates`` selects. Then (``at``): all, for a table knows nothing of the past. ``seen`` is told
+    of each.
+    """
+    for (subject,) in index.recorder.select(f"{candidates if at is None else _ALL} ORDER BY 1"):
+        item = index.work_item(subject, at=at)
+        if seen is not None:
+            seen(1)
+        if item is not None:
+            yield item, at or as_of_now(item, now)

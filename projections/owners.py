@@ -1,0 +1,100 @@
+"""The owners: which execution of a work item belongs to whom, and how that came about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from ledger.batch import Batch, Change, Rows
+from ledger.index import Index
+from ledger.packet import WorkItem
+from projections.trail import Line
+
+CHANGES = tuple(
+    f"pauseledger.{name}"
+    for name in ("execution.claimed", "execution.finished", "owner.changed", "work.moved", "branch.started")
+)
+"""The types of the entries that change who owns what. (``pause.opened`` may name a first owner.)"""
+
+
+class Ownership(NamedTuple):
+    """One execution: its role, its owner, and the entries that made them so.
+
+    ``role`` is ``canonical``, ``rival``, ``retired``, or ``moved`` where the work item was moved away from it.
+    """
+
+    subject: str
+    execution: str
+    role: str
+    owner: str | None
+    owner_set: str | None
+    owner_changed: str | None
+    moved: str | None
+
+
+class Owners:
+    """The table and its rows."""
+
+    tables = ("owners",)
+    create_statements = (
+        "CREATE TABLE IF NOT EXISTS owners (subject TEXT, execution TEXT, role TEXT NOT NULL, owner TEXT,"
+        " owner_set TEXT, owner_changed TEXT, moved TEXT, PRIMARY KEY (subject, execution)) WITHOUT ROWID",
+        "CREATE INDEX IF NOT EXISTS owners_owner ON owners (owner)",
+    )
+
+    def rows(self, batch: Batch) -> list[Rows]:
+        changed = [one for change in batch.changes if _differs(change) for one in owners_of(change.after)]
+        return [Rows("INSERT OR REPLACE INTO owners", 7, changed)]
+
+
+def _differs(change: Change) -> bool:
+    before, after = change
+    return before is None or (
+        before.executions is not after.executions
+        or before.rivals is not after.rivals
+        or before.canonical != after.canonical
+        or before.moved != after.moved
+    )
+
+
+def owners_of(item: WorkItem) -> list[Ownership]:
+    """Every execution that a work item has had, in the order of their names."""
+
+    def entry(offset: int | None) -> str | None:
+        return None if offset is None else item.entry(offset)
+
+    found = []
+    for name in sorted(item.executions.keys() | item.rivals.keys()):
+        known = item.executions.get(name)
+        owner, owner_set, changed = (None, None, None) if known is None else (known.owner, *_entries(known))
+        moved = item.moved if name == item.canonical else None
+        found.append(
+            Ownership(item.subject, name, _role(item, name), owner, entry(owner_set), entry(changed), entry(moved))
+        )
+    return found
+
+
+def _entries(execution: Any) -> tuple[int | None, int | None]:
+    return execution.owner_set, execution.owner_changed
+
+
+def _role(item: WorkItem, name: str) -> str:
+    if name == item.canonical:
+        return "canonical" if item.moved is None else "moved"
+    return "rival" if name in item.rivals else "retired"
+
+
+def ownership_changes(index: Index, subject: str | None = None, *, at: datetime | None = None) -> Iterator[Line]:
+    """The accepted entries that changed who owns what, by the log's time: of one work item, or of all."""
+    marks = ", ".join("?" * len(CHANGES))
+    one = "" if subject is None else " AND subject = ?"
+    rows = index.recorder.select(
+        f"SELECT subject, version FROM trail WHERE verdict = 'accepted' AND type IN ({marks}){one}"
+        " ORDER BY recorded_at, partition, offset",
+        (*CHANGES, *([] if subject is None else [subject])),
+    )
+    for name, version in rows:
+        entry = index.entry(name, version)
+        if at is None or entry.instant <= at:
+            yield Line(entry.record, entry.verdict())
