@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
+from ledger.checks import holding_back
 from ledger.decision import debt, decide
 from ledger.packet import Pause, WorkItem
 from ledger.times import format_instant
@@ -20,7 +21,10 @@ _OWED = "Nobody knows whether the side effect of this closed pause landed: find 
 
 
 class Task(NamedTuple):
-    """What a person has to look at. ``since`` is when it became so, where that is known; ``due`` when it is owed."""
+    """What a person has to look at. ``since`` is when it became so, where that is known; ``due`` when it is owed.
+
+    ``held_by`` names other pauses whose unknown outcome holds this one back.
+    """
 
     subject: str
     execution: str
@@ -31,6 +35,7 @@ class Task(NamedTuple):
     reason: str
     owner: str | None
     resume_authority: tuple[str, ...]
+    held_by: tuple[str, ...]
     since: str | None
     due: str | None
     overdue: bool
@@ -51,14 +56,15 @@ def inbox_of(item: WorkItem, as_of: datetime) -> list[Task]:
 
 
 def _task(item: WorkItem, pause: Pause, as_of: datetime, decision: str, rule: str, reason: str) -> Task:
+    unknown = holding_back(item, pause) if decision == "reconcile" else [pause]
     since = {
-        "indeterminate": pause.side_effect_since,
+        "indeterminate": min((one.side_effect_since for one in unknown), default=None),
         "debt": pause.side_effect_since,
         "landed": pause.side_effect_since,
         "stale": pause.fresh_until,
         "unowned": None if pause.owner is None else pause.lapses_at,
     }.get(rule)
-    due = due_at(pause)
+    due = min((at for one in unknown if (at := due_at(one)) is not None), default=None)
     return Task(
         item.subject,
         pause.execution,
@@ -69,6 +75,7 @@ def _task(item: WorkItem, pause: Pause, as_of: datetime, decision: str, rule: st
         reason,
         pause.owner,
         pause.resume_authority,
+        tuple(one.pause for one in unknown if one.pause != pause.pause),
         None if since is None else format_instant(since),
         None if due is None else format_instant(due),
         due is not None and as_of >= due,
@@ -76,11 +83,14 @@ def _task(item: WorkItem, pause: Pause, as_of: datetime, decision: str, rule: st
 
 
 def most_urgent_first(tasks: Iterable[Task]) -> list[Task]:
-    """Overdue debts, then by decision, each by when it is due, by how long it has waited, and by name."""
+    """Overdue debts, then by decision, each by when it is due, by how long it has waited, and by name.
+
+    What is held back by another comes after it.
+    """
     last = "9999"  # after every time
 
-    def urgency(task: Task) -> tuple[bool, int, str, str, str, str]:
-        rank = _URGENCY.index(task.decision)
-        return not task.overdue, rank, task.due or last, task.since or last, task.subject, task.pause
+    def urgency(task: Task) -> tuple[object, ...]:
+        rank, held = _URGENCY.index(task.decision), bool(task.held_by)
+        return not task.overdue, rank, task.due or last, task.since or last, held, task.subject, task.pause
 
     return sorted(tasks, key=urgency)

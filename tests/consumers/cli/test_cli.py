@@ -314,3 +314,33 @@ def test_wrong_usage_exits_with_2(tmp_path: Path, arguments: tuple[str, ...]) ->
     assert "Traceback" not in found.err
     assert found.err.strip()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_listings_say_what_is_due_owed_and_owned(told: Told) -> None:
+    """Now, by owner, and then: at 09:01 there was a plan that could go on; the grant of 09:02 is a debt."""
+    assert [(one["pause"], one["rule"], one["held_by"], one["since"]) for one in told.ask("inbox", "--json").json] == [
+        ("p1", "indeterminate", [], at(2)),
+        ("a-later-one", "indeterminate", ["p1"], at(2)),
+    ]
+    assert told.ask("inbox", "--json", "--at", at(1)).json == []
+    assert told.ask("inbox", "--json", "--owner", "user:nobody").json == []
+    (debt,) = told.ask("debts", "--json", "--owner", DANA).json
+    assert (debt["pause"], debt["since"], debt["due"], debt["overdue"]) == ("p1", at(2), None, False)
+    assert told.ask("debts", "--json", "--at", at(1)).json == []
+    found = told.ask("deadlines", "--json", "--at", at(60)).json
+    assert [(one["pause"], one["kind"], one["at"], one["passed"]) for one in found] == [
+        ("p1", "freshness", at(60), True),
+        ("a-later-one", "freshness", at(61), False),
+    ]
+    (owned,) = told.ask("owners", "--json").json
+    assert (owned["execution"], owned["role"], owned["owner"]) == ("run-1", "canonical", DANA)
+    assert told.ask("owners", "--changes", "--json").json == []
+
+
+def test_the_listings_are_readable(told: Told) -> None:
+    """A line each under a heading; a sentence where there is nothing."""
+    lines = told.ask("inbox").out.splitlines()
+    assert [line.split()[0] for line in lines] == ["decision", "reconcile", "reconcile"]
+    for command in ("debts", "deadlines", "owners"):
+        assert DANA in told.ask(command).out
+        assert told.ask(command, "--owner", "nobody").out.count("\n") == 1
