@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 
 from ledger.errors import LogUnavailable
 from ledger.log import Draft, Receipt
+from ledger.outbox import Outbox
 from ledger.sending import Sending
 from ledger.verdict import Verdict
 
@@ -69,3 +71,10 @@ class ScriptedCourt:
 
     def close(self) -> None:
         self.closed.set()
+
+
+def waiting_in(path: Path) -> list[bytes]:
+    outbox = Outbox(path, "log")
+    found = [fact.value for fact in outbox.waiting(10_000)]
+    outbox.close()
+    return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,48 +21,14 @@ from ledger.outbox import Outbox
 from ledger.publisher import Publisher
 from ledger.sending import Unknown
 from ledger.verdict import Verdict
-from tests.faults.courts import ScriptedCourt
+from tests.faults.courts import ScriptedCourt, waiting_in
 from tests.faults.lines import note, resume
 from tests.faults.waiting import until
+from tests.ledger.conftest import Opening
 
 PATIENCE_SECONDS = 10.0
 LATE_SECONDS = 1.0
 """How much later than its deadline an answer may be on a machine that is busy with other things."""
-
-Opening = Callable[..., Publisher]
-
-
-@pytest.fixture
-def court() -> ScriptedCourt:
-    return ScriptedCourt()
-
-
-@pytest.fixture
-def outbox_path(tmp_path: Path) -> Path:
-    return tmp_path / "facts.outbox"
-
-
-@pytest.fixture
-def opening(court: ScriptedCourt, outbox_path: Path) -> Iterator[Opening]:
-    """Opens publishers on the court with an outbox, and closes them afterwards."""
-    made: list[Publisher] = []
-
-    def open_one(**options: object) -> Publisher:
-        settings = {"open_court": lambda: court, "outbox": Outbox(outbox_path, "log"), "deadline_seconds": 5.0}
-        made.append(Publisher(**(settings | options)))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield open_one
-    court.acknowledge()
-    for publisher in made:
-        publisher.close()
-
-
-def waiting_in(path: Path) -> list[bytes]:
-    outbox = Outbox(path, "log")
-    found = [fact.value for fact in outbox.waiting(10_000)]
-    outbox.close()
-    return found
 
 
 def test_an_event_is_answered_with_its_verdict(opening: Opening) -> None:
