@@ -109,8 +109,7 @@ class Indexer:
                     if progress is not None:
                         progress(count)
         finally:
-            with self._positions_in_doubt():
-                self.index.settle()
+            self.settle()
         return folded
 
     def step(self, partition: int, *, wait_seconds: float = 0.0) -> Sequence[Verdict]:
@@ -139,6 +138,11 @@ class Indexer:
                     self.index.settle()
         except Fenced:
             self._recognised()
+
+    def settle(self) -> None:
+        """Wait until what was written counts. Raises what made it fail."""
+        with self._positions_in_doubt():
+            self.index.settle()
 
     @contextmanager
     def _positions_in_doubt(self) -> Iterator[None]:

@@ -56,6 +56,8 @@ class IndexCourt:
         """The verdict of an entry that was folded before, here or by another indexer."""
         index = self._indexer.index
         verdict = index.verdict_ahead(receipt.partition, receipt.offset)
+        if verdict is None:
+            self._indexer.settle()
         with suppress(Fenced):  # emptied this moment: not indexed yet
             verdict = verdict or verdict_at(index, self.partitions, receipt.partition, receipt.offset)
         if verdict is None:

@@ -196,9 +196,11 @@ class Index(EventSourcedProjection[str]):
         return sum(one.entries for one in self._ahead.values()), sum(one.bytes for one in self._ahead.values())
 
     def verdict_ahead(self, partition: int, offset: int) -> Verdict | None:
-        """The verdict of an entry that was folded ahead; null for any other."""
-        ahead = self._ahead.get(partition)
-        return None if ahead is None else ahead.verdict(offset)
+        """The verdict of an entry that was folded ahead, or is being committed; null for any other."""
+        for ahead in (self._ahead.get(partition), self._written):
+            if ahead is not None and ahead.partition == partition and (verdict := ahead.verdict(offset)) is not None:
+                return verdict
+        return None
 
     @contextmanager
     def _nothing_kept_on_failure(self) -> Iterator[None]:

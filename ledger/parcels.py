@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError, wait
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
 from typing import Any
 
@@ -25,10 +25,11 @@ class Answers(Future[list[Outcome]]):
 
     def so_far(self) -> list[Outcome]:
         """What became of the first of them, up to one of which nothing is known yet."""
+        sendings = self.sendings  # first: they are let go when all is known
         if self.done():
             return self.result()
         outcomes: list[Outcome] = []
-        for sending in self.sendings:
+        for sending in sendings:
             if sending.outcome is None:
                 break
             outcomes.append(sending.outcome)
@@ -54,17 +55,23 @@ class Parcel:
             sending.parcel = self
 
     def tell(self) -> None:
-        """Every event has its outcome. The events are let go: they hold on to their parcel."""
+        """Every event has its outcome. The events are let go, which hold on to their parcel, and so is the future:
+        a parcel may be kept until its deadline.
+        """
         outcomes = [one.outcome for one in self.sendings if one.outcome is not None]
-        self.sendings = ()
+        future, self.future, self.sendings = self.future, _TOLD, ()
         with suppress(InvalidStateError):  # cancelled meanwhile
-            if isinstance(self.future, Answers):
-                self.future.set_result(outcomes)
-                self.future.sendings = ()
+            if isinstance(future, Answers):
+                future.set_result(outcomes)
+                future.sendings = ()
             elif isinstance(outcomes[0], LedgerError):
-                self.future.set_exception(outcomes[0])
+                future.set_exception(outcomes[0])
             else:
-                self.future.set_result(outcomes[0])
+                future.set_result(outcomes[0])
+
+
+_TOLD: Future[Any] = Future()
+_TOLD.set_result(None)
 
 
 def answer_all(answers: Sequence[tuple[Sending, Outcome]], answering: threading.Lock) -> list[Sending]:
@@ -86,7 +93,7 @@ def answer_all(answers: Sequence[tuple[Sending, Outcome]], answering: threading.
 
 
 class Lane:
-    """Parcels that wait to be sent, bounded by the number of their events."""
+    """Parcels that wait to be sent. When it holds so many events, no parcel comes in."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -98,19 +105,16 @@ class Lane:
         self._woken = False
 
     def put(self, parcel: Parcel, *, wait_seconds: float) -> bool:
-        """Take a parcel in, after waiting for room; false where there was none. An empty lane takes any."""
+        """Take a parcel in, whatever its size, after waiting until there is room; false where there was none."""
         with self._room:
-            if self._is_full_for(parcel):
+            if self._events >= self._most:
                 self._room.wait(wait_seconds)
-                if self._is_full_for(parcel):
+                if self._events >= self._most:
                     return False
             self._parcels.append(parcel)
             self._events += parcel.count
             self._filled.notify()
         return True
-
-    def _is_full_for(self, parcel: Parcel) -> bool:
-        return self._events > 0 and self._events + parcel.count > self._most
 
     def take(self, most: int, *, wait_seconds: float) -> list[Sending]:
         """The events to be sent next, whole parcels, some ``most``; none when nothing came in time or it was woken."""
@@ -174,7 +178,9 @@ class Deadlines:
 
     def wait_until_answered(self) -> None:
         """Return when every event has its answer."""
-        wait([one.future for one in self.unanswered()])
+        for parcel in self.unanswered():
+            with suppress(CancelledError):
+                parcel.future.exception()
 
     def close(self) -> None:
         with self._changed:

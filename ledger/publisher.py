@@ -28,8 +28,9 @@ from ledger.verdict import Verdict
 
 T = TypeVar("T")
 
-BATCH_EVENTS = 4_000
-QUEUED_EVENTS = 8_000
+BATCH_EVENTS = 2_000
+QUEUED_EVENTS = 5_000
+_JUDGED_EVENTS = 1_000
 _LOOK_AGAIN_SECONDS = 0.1
 _LONGEST_BACKOFF_SECONDS = 2.0
 _RESEND_SECONDS = 1.0
@@ -126,15 +127,16 @@ class Publisher:
             raise WrongUsage(f"A deadline in {seconds} s can't be kept.", "Give 0 seconds or more.")
         sendings = [Sending(line_of(event)) for event in events]
         parcel = Parcel(sendings, time.monotonic() + seconds, many=many)
+        future = parcel.future
         if not sendings:
             parcel.tell()
-            return parcel.future
+            return future
         if not self._deadlines.add(parcel):
             raise closed
         while not self._lane.put(parcel, wait_seconds=min(seconds, _LOOK_AGAIN_SECONDS)):
-            if parcel.future.done():
+            if future.done():
                 break
-        return parcel.future
+        return future
 
     @property
     def waiting(self) -> int:
@@ -226,13 +228,14 @@ class Publisher:
         """
 
         def record() -> list[Sent]:
-            wanted = [one for one in batch if one.outcome is None]
+            wanted = [one for one in batch if not one.is_answered]
             return list(zip(wanted, _put(court, [one.draft(court.partitions) for one in wanted]), strict=True))
 
         for sent in self._recorded(self._patiently(record, while_wanted=batch) or ()):
             recorded = self._noted(sent)
             self._settle([one for _, one in recorded])
-            self._judge(court, recorded)
+            for at in range(0, len(recorded), _JUDGED_EVENTS):  # the first need not wait for the last
+                self._judge(court, recorded[at : at + _JUDGED_EVENTS])
 
     def _judge(self, court: Court, recorded: Sequence[tuple[Receipt, Sending]]) -> None:
         """Answer what the log has with its verdicts, while somebody waits for them."""
@@ -272,7 +275,7 @@ class Publisher:
                 given_up = None
                 yield [pair for pair in left if pair[1] in done]
                 left = [pair for pair in left if pair[1] not in done]
-            elif all(one.outcome is not None for one, _ in left):
+            elif all(one.is_answered for one, _ in left):
                 given_up = given_up or time.monotonic() + LOST_SECONDS
                 if time.monotonic() > given_up:
                     return
@@ -296,7 +299,7 @@ class Publisher:
             try:
                 return action()
             except LogUnavailable:
-                if while_wanted is not None and all(one.outcome is not None for one in while_wanted):
+                if while_wanted is not None and all(one.is_answered for one in while_wanted):
                     return None
             self._abandoned.wait(pause)
             pause = min(2 * pause, _LONGEST_BACKOFF_SECONDS)

@@ -163,6 +163,11 @@ class Sending:
         subject, name, source, kind = (_text(self._content.get(name)) for name in _ATTRIBUTES)
         return subject, name, source, kind
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether nobody waits any more: it has its outcome, or whoever submitted it has given up."""
+        return self.outcome is not None or self.parcel.future.done()
+
     def draft(self, partitions: int) -> Draft:
         """The record for a log of so many partitions; on an empty key's partition where it names no subject."""
         return draft_for(self.subject, self.value, partitions)

@@ -171,7 +171,7 @@ class _Printer:
                     printed = len(outcomes)
                     if is_last:
                         break
-        except (LedgerError, OSError) as error:
+        except Exception as error:  # told by finish()
             self._failed = error
 
     def _print(self, outcomes: Sequence[Outcome]) -> None:

@@ -202,7 +202,8 @@ class Recorder(sqlite.SQLiteProcessRecorder):
                 c.execute(_STAND, (partition,))
                 generation, *position = c.fetchone()
             finally:
-                c.execute("ROLLBACK")
+                if c.connection.in_transaction:  # of a failing disk SQLite rolls back by itself
+                    c.execute("ROLLBACK")
         known = Position(0) if position[0] is None else Position(*position)
         return Look(versions, firsts, Stand(generation, known))
 

@@ -81,6 +81,10 @@ class Pool(sqlite.SQLiteConnectionPool):
                 time.sleep(_TRY_AGAIN_SECONDS)
 
 
+def _committer() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="pauseledger-index")
+
+
 class Datastore(sqlite.SQLiteDatastore):
     """The library's, whose troubles with the file or the disk are told in the ledger's own errors."""
 
@@ -126,20 +130,24 @@ class Datastore(sqlite.SQLiteDatastore):
         with _explained(self.pool.db_name):
             if self._writer is None:
                 self._writer = self.connected()
-                self._committer = ThreadPoolExecutor(1, thread_name_prefix="pauseledger-index")
+                self._committer = _committer()
             with closing(self._writer.cursor()) as cursor:
                 cursor.execute("BEGIN IMMEDIATE")
                 try:
                     yield cursor
                 except BaseException:
-                    if self._writer.in_transaction:  # of a full disk SQLite rolls back by itself
-                        cursor.execute("ROLLBACK")
+                    self._roll_back()
                     raise
 
     def committed(self, statements: Sequence[Statement]) -> Future[None]:
         """Run statements in what is open and commit it, on another thread: that takes long, and no interpreter."""
         assert self._committer is not None
-        return self._committer.submit(self._commit, statements)
+        try:
+            return self._committer.submit(self._commit, statements)
+        except BaseException:  # no thread could be started: what was handed over must never run
+            self._roll_back()
+            self._committer = _committer()
+            raise
 
     def _commit(self, statements: Sequence[Statement]) -> None:
         assert self._writer is not None
@@ -149,9 +157,12 @@ class Datastore(sqlite.SQLiteDatastore):
                     self._writer.execute(*statement)
                 self._writer.execute("COMMIT")
             except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
+                self._roll_back()
                 raise
+
+    def _roll_back(self) -> None:
+        if self._writer is not None and self._writer.in_transaction:  # of a full disk SQLite rolls back by itself
+            self._writer.execute("ROLLBACK")
 
     def close(self) -> None:
         """Let what is being committed end; close the pool, and the connections beside it."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import threading
+import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -47,17 +51,39 @@ def test_many_events_have_one_deadline_and_are_known_as_far_as_they_are(
     assert waiting_in(outbox_path) == [note(2)]
 
 
-def test_what_is_cancelled_in_the_queue_is_never_sent(opening: Opening, court: ScriptedCourt) -> None:
-    """Nobody waits for it any more; what comes after it is not touched."""
+def test_what_is_cancelled_is_not_sent_any_more(opening: Opening, court: ScriptedCourt) -> None:
+    """Nobody waits for it: neither what the log was asked to take in vain, nor what is queued; the rest is sent."""
     court.away = True
     publisher = opening()
-    publisher.submit(note(0))
+    asked = publisher.submit(note(0))
     assert court.asked.wait(PATIENCE_SECONDS)
-    cancelled = publisher.submit(note(1))
-    assert cancelled.cancel()
+    queued = publisher.submit(note(1))
+    assert asked.cancel()
+    assert queued.cancel()
     court.away = False
     assert publisher.publish(note(2)).accepted
-    assert court.values == [note(0), note(2)]
+    assert court.values == [note(2)]
+
+
+def test_a_cancelled_event_does_not_hold_up_closing(opening: Opening, court: ScriptedCourt) -> None:
+    """Not even one that is cancelled while the publisher closes."""
+    court.acknowledges = False
+    publisher = opening(deadline_seconds=60.0)
+    future = publisher.submit(note(0))
+    assert court.asked.wait(PATIENCE_SECONDS)
+    closing = threading.Thread(target=publisher.close)
+    closing.start()
+    time.sleep(0.2)
+    assert future.cancel()
+    closing.join(PATIENCE_SECONDS)
+    assert not closing.is_alive()
+
+
+def test_answers_are_let_go_before_their_deadline(opening: Opening) -> None:
+    """What was answered costs no memory until then."""
+    publisher = opening(deadline_seconds=3_600.0)
+    gone = weakref.ref(publisher.submit_all([note(9)]))
+    until(lambda: gc.collect() >= 0 and gone() is None, what="a future that nobody holds to be gone")
 
 
 def test_a_parcel_larger_than_the_queue_is_taken_when_it_is_empty(opening: Opening, court: ScriptedCourt) -> None:
