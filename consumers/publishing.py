@@ -33,8 +33,11 @@ class IndexCourt:
         self._log = log
         self._indexer = indexer
         self._judged: dict[int, int] = {}
+        self._one_file = getattr(log, "path", None) == indexer.index.path
 
     def record(self, drafts: Sequence[Draft]) -> Sequence[Future[Receipt]]:
+        if self._one_file:  # whose lock a commit would hold: SQLite waits for it in long naps
+            self._indexer.settle()
         return self._log.append(drafts)
 
     def judge(self, recorded: Sequence[tuple[Receipt, Sending]]) -> Sequence[Verdict]:

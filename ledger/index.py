@@ -56,7 +56,7 @@ class Index(EventSourcedProjection[str]):
     name = "pauseledger"
 
     def __init__(self, path: Path, projections: Sequence[Projection]) -> None:
-        self._path = path
+        self.path = path
         self._cache = ItemCache()
         self._ahead: dict[int, Ahead] = {}
         self._generation: int | None = None
@@ -72,7 +72,7 @@ class Index(EventSourcedProjection[str]):
         """Our own settings only: the process's environment must not choose classes for us."""
         return Environment(
             name,
-            {"SQLITE_DBNAME": str(self._path), "ORIGINATOR_ID_TYPE": "text", "IS_SNAPSHOTTING_ENABLED": "y"},
+            {"SQLITE_DBNAME": str(self.path), "ORIGINATOR_ID_TYPE": "text", "IS_SNAPSHOTTING_ENABLED": "y"},
         )
 
     def construct_factory(self, env: Environment) -> InfrastructureFactory:

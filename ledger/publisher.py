@@ -30,7 +30,6 @@ T = TypeVar("T")
 
 BATCH_EVENTS = 2_000
 QUEUED_EVENTS = 5_000
-_JUDGED_EVENTS = 1_000
 _LOOK_AGAIN_SECONDS = 0.1
 _LONGEST_BACKOFF_SECONDS = 2.0
 _RESEND_SECONDS = 1.0
@@ -234,8 +233,7 @@ class Publisher:
         for sent in self._recorded(self._patiently(record, while_wanted=batch) or ()):
             recorded = self._noted(sent)
             self._settle([one for _, one in recorded])
-            for at in range(0, len(recorded), _JUDGED_EVENTS):  # the first need not wait for the last
-                self._judge(court, recorded[at : at + _JUDGED_EVENTS])
+            self._judge(court, recorded)
 
     def _judge(self, court: Court, recorded: Sequence[tuple[Receipt, Sending]]) -> None:
         """Answer what the log has with its verdicts, while somebody waits for them."""

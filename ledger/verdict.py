@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from ledger.times import format_instant, from_milliseconds
+
+
+@lru_cache(maxsize=256)  # what is recorded together has one time
+def _recorded(milliseconds: int) -> str:
+    return format_instant(from_milliseconds(milliseconds))
+
 
 Outcome = Literal["accepted", "refused", "duplicate", "malformed"]
 
@@ -47,7 +54,7 @@ class Verdict(NamedTuple):
         content: dict[str, Any] = {
             "partition": self.partition,
             "offset": self.offset,
-            "recorded_at": format_instant(from_milliseconds(self.recorded_at)),
+            "recorded_at": _recorded(self.recorded_at),
             "subject": self.subject,
             "id": self.id,
             "source": self.source,
