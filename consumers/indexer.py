@@ -6,7 +6,7 @@ where the batch started. Nothing is ever reset silently.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -34,8 +34,8 @@ class Indexer:
         self.index = index
         self.identity = self._recognised()
         self._known: dict[int, Position] | None = None
-        for partition in range(self.identity.partitions):
-            self._check_history(partition)
+        for partition, bounds in enumerate(self.log.all_bounds()):
+            self._check_history(partition, *bounds)
 
     def position(self, partition: int) -> Position:
         """Where the fold of a partition stands, what was folded ahead included."""
@@ -61,9 +61,8 @@ class Indexer:
             what = f"The log {known.topic!r} had {known.partitions} partitions, and has {identity.partitions} now."
         raise LogChanged(what, _REBUILD)
 
-    def _check_history(self, partition: int) -> None:
+    def _check_history(self, partition: int, first: int, end: int) -> None:
         """The log must still hold all that was folded, and the last record of it must be the same."""
-        first, end = self.log.bounds(partition)
         position = self.position(partition)
         where = f"Partition {partition} of {self.identity.topic!r}"
         if first > 0:
@@ -85,24 +84,25 @@ class Indexer:
 
     def entries_ahead(self) -> int:
         """How many offsets of the log are not folded yet."""
-        partitions = range(self.identity.partitions)
-        return sum(self.log.bounds(one)[1] - self.position(one).next_offset for one in partitions)
+        return sum(end - self.position(one).next_offset for one, (_, end) in enumerate(self.log.all_bounds()))
 
     def catch_up(self, progress: Progress | None = None) -> int:
         """Fold all that the log holds now; the number of entries folded here."""
-        return self._caught_up(range(self.identity.partitions), progress)
+        return self._caught_up({one: end for one, (_, end) in enumerate(self.log.all_bounds())}, progress)
 
     def catch_up_partition(self, partition: int, progress: Progress | None = None) -> int:
         """Fold all that a partition holds now."""
-        return self._caught_up([partition], progress)
+        return self._caught_up({partition: self.log.bounds(partition)[1]}, progress)
 
-    def _caught_up(self, partitions: Iterable[int], progress: Progress | None) -> int:
-        """Each batch is committed while the next one is folded; on return the last one is, too."""
+    def _caught_up(self, ends: Mapping[int, int], progress: Progress | None) -> int:
+        """Fold partitions up to these offsets.
+
+        Each batch is committed while the next one is folded; on return the last one is, too.
+        """
         self.write()
         folded = 0
         try:
-            for partition in partitions:
-                _, end = self.log.bounds(partition)
+            for partition, end in ends.items():
                 while self.position(partition).next_offset < end:
                     count = len(self._step(partition, self.index.fold_on, wait_seconds=1.0))
                     folded += count

@@ -54,7 +54,7 @@ class Ahead:
             [record for batch in self._batches for record in batch.records],
             [verdict for batch in self._batches for verdict in batch.verdicts],
             [version for batch in self._batches for version in batch.versions],
-            [entry for batch in self._batches for entry in batch.entries],
+            [instant for batch in self._batches for instant in batch.instants],
             self.firsts,
             [version for batch in self._batches for version in batch.first_versions],
             [Change(self._before[subject], item) for subject, item in self.items.items()],

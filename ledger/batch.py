@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from ledger.cloudevents import Fault
@@ -40,7 +41,7 @@ class Change(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A folded batch: a verdict for each record, and the version it gave its work item (null where malformed).
+    """A folded batch: a verdict for each record, and version and instant it gave its work item (null where malformed).
 
     ``firsts`` are the entries whose names were not known before, with ``first_versions`` the versions of each.
     """
@@ -49,10 +50,19 @@ class Batch(NamedTuple):
     records: Sequence[Record]
     verdicts: Sequence[Verdict]
     versions: Sequence[int | None]
-    entries: Sequence[EntryRow]
+    instants: Sequence[datetime | None]
     firsts: Mapping[Name, First]
     first_versions: Sequence[int]
     changes: Sequence[Change]
+
+    def entries(self) -> list[EntryRow]:
+        """The work items' entries, as they are stored."""
+        told = zip(self.records, self.verdicts, self.versions, self.instants, strict=True)
+        return [
+            entry_row(verdict, version, instant, record)
+            for record, verdict, version, instant in told
+            if version is not None and instant is not None
+        ]
 
 
 class Projection(Protocol):
@@ -93,13 +103,14 @@ def fold_batch(
     now, new = dict(items), dict[Name, First]()
     verdicts: list[Verdict] = []
     versions: list[int | None] = []
-    entries: list[EntryRow] = []
+    instants: list[datetime | None] = []
     first_versions: list[int] = []
     for record, event, name in zip(records, events, names, strict=True):
         if name is None or isinstance(event, Fault):
             assert isinstance(event, Fault)
             verdicts.append(malformed(record, event))
             versions.append(None)
+            instants.append(None)
             continue
         subject = name[0]
         item = now.get(subject) or WorkItem.unseen(subject, partition)
@@ -111,9 +122,9 @@ def fold_batch(
             first_versions.append(item.version)
         verdicts.append(verdict)
         versions.append(item.version)
-        entries.append(entry_row(item, record, verdict))
+        instants.append(item.instant)
     changes = [Change(items.get(subject), item) for subject, item in now.items() if item is not items.get(subject)]
-    return Batch(partition, records, verdicts, versions, entries, new, first_versions, changes)
+    return Batch(partition, records, verdicts, versions, instants, new, first_versions, changes)
 
 
 class ItemCache:

@@ -79,12 +79,10 @@ class ItemSnapshot(NamedTuple):
     item: WorkItem
 
 
-def entry_row(item: WorkItem, record: Record, verdict: Verdict) -> EntryRow:
-    """The entry that brought a work item to its present version, as the index stores it."""
-    assert item.instant is not None
+def entry_row(verdict: Verdict, version: int, instant: datetime, record: Record) -> EntryRow:
+    """The entry that brought a work item to a version, as the index stores it."""
     ruling = b"" if verdict.code == "ok" and verdict.fence is None else _ruling(verdict)
-    state = _state(verdict.verdict, item.instant, record, ruling)
-    return item.subject, item.version, ENTRY_TOPIC, state
+    return verdict.subject or "", version, ENTRY_TOPIC, _state(verdict.verdict, instant, record, ruling)
 
 
 def _ruling(verdict: Verdict) -> bytes:

@@ -271,7 +271,7 @@ class Index(EventSourcedProjection[str]):
         self._settling = self.recorder.write(
             Written(
                 move,
-                batch.entries,
+                batch.entries(),
                 [Rows(FIRSTS, 4, firsts), *rows, self._snapshots(batch.changes)],
                 Tracking(f"{log.topic}/{move.partition}", move.reached.next_offset - 1),
             )

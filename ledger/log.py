@@ -102,6 +102,10 @@ class Log(Protocol):
         """
         ...
 
+    def all_bounds(self) -> Sequence[tuple[int, int]]:
+        """The :meth:`bounds` of every partition, asked for together."""
+        ...
+
     def bounds(self, partition: int) -> tuple[int, int]:
         """The offset of the first record kept, and the offset that the next record will get."""
         ...

@@ -118,9 +118,8 @@ class Publisher:
     def _submitted(self, events: Iterable[Publishable], deadline_seconds: float | None, *, many: bool) -> Future[Any]:
         if self._fatal is not None:
             raise self._fatal
-        closed = WrongUsage("The publisher is closed.", "Open another.")
         if self._closing.is_set():
-            raise closed
+            raise _closed()
         seconds = self.deadline_seconds if deadline_seconds is None else deadline_seconds
         if not seconds >= 0:  # not even NaN
             raise WrongUsage(f"A deadline in {seconds} s can't be kept.", "Give 0 seconds or more.")
@@ -131,7 +130,7 @@ class Publisher:
             parcel.tell()
             return future
         if not self._deadlines.add(parcel):
-            raise closed
+            raise _closed()
         while not self._lane.put(parcel, wait_seconds=min(seconds, _LOOK_AGAIN_SECONDS)):
             if future.done():
                 break
@@ -302,6 +301,10 @@ class Publisher:
             self._abandoned.wait(pause)
             pause = min(2 * pause, _LONGEST_BACKOFF_SECONDS)
         return None
+
+
+def _closed() -> WrongUsage:
+    return WrongUsage("The publisher is closed.", "Open another.")
 
 
 def _put(court: Court, drafts: Sequence[Draft]) -> Sequence[Future[Receipt]]:

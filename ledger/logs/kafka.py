@@ -83,6 +83,10 @@ class KafkaLog:
         refuse_bad_partition(partition, self._partitions)
         return self._reader.bounds(partition)
 
+    def all_bounds(self) -> Sequence[tuple[int, int]]:
+        """The :meth:`bounds` of every partition, in as few questions as brokers lead them."""
+        return self._reader.all_bounds(range(self._partitions))
+
     def close(self) -> None:
         """Close all connections; what is unsent is dropped, and its futures stay open."""
         with ExitStack() as closing:  # each is closed, whatever a frozen broker makes of the others

@@ -8,12 +8,13 @@ reading on nor going round the partitions seeks.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
 
+from ledger.cloudevents import STRUCTURED_HEADERS
 from ledger.errors import LogChanged, LogUnavailable, UnusableLog
 from ledger.log import Slice
 from ledger.logs.kafka_client import Settings, connected, explained
@@ -80,12 +81,16 @@ class KafkaReader:
 
     def bounds(self, partition: int) -> tuple[int, int]:
         """The first offset kept, and the end of what is committed."""
-        asked = [self._feeds[partition].partition]
+        return self.all_bounds([partition])[0]
+
+    def all_bounds(self, partitions: Iterable[int]) -> list[tuple[int, int]]:
+        """The bounds of several partitions."""
+        asked = [self._feeds[partition].partition for partition in partitions]
         timeout_ms = int(self._timeout_seconds * 1000)
         with explained(self._topic, self._servers):
             first = self._consumer().beginning_offsets(asked, timeout_ms=timeout_ms)
             end = self._consumer().end_offsets(asked, timeout_ms=timeout_ms)
-        return first[asked[0]], end[asked[0]]
+        return [(first[one], end[one]) for one in asked]
 
     def read(self, partition: int, offset: int, most: int, wait_seconds: float) -> Slice:
         """See the port. An empty slice says that there is nothing more to read: the end was asked for."""
@@ -206,13 +211,15 @@ class KafkaReader:
 
 
 def _records(partition: int, polled: Sequence[Any]) -> list[Record]:
+    records = []
     for found in polled:
         if found.timestamp_type != _LOG_APPEND_TIME:
             raise UnusableLog(
                 f"The entry {partition}:{found.offset} has its publisher's time, not the broker's.",
                 "Its topic had message.timestamp.type=CreateTime: begin a new one.",
             )
-    return [
-        Record(partition, found.offset, found.timestamp, found.key, found.value, tuple(found.headers))
-        for found in polled
-    ]
+        headers = tuple(found.headers)
+        if headers == STRUCTURED_HEADERS:
+            headers = STRUCTURED_HEADERS  # the very same, which is known again at a glance
+        records.append(Record(partition, found.offset, found.timestamp, found.key, found.value, headers))
+    return records

@@ -167,6 +167,10 @@ class SqliteLog:
                 )
             return _within_budget(connection.execute(_READ, (offset, most)))
 
+    def all_bounds(self) -> Sequence[tuple[int, int]]:
+        """Those of its one partition."""
+        return [self.bounds(0)]
+
     def bounds(self, partition: int) -> tuple[int, int]:
         """The offset of the first record kept (0 unless rows were cut away), and the next one given."""
         refuse_bad_partition(partition, self.partitions)

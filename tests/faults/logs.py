@@ -40,6 +40,9 @@ class MemoryLog:
         found = self.records[offset : offset + most]
         return Slice(found, offset + len(found))
 
+    def all_bounds(self) -> Sequence[tuple[int, int]]:
+        return [self.bounds(partition) for partition in range(self.partitions)]
+
     def bounds(self, partition: int) -> tuple[int, int]:
         return 0, len(self.records)
 
