@@ -43,7 +43,7 @@ Permission = tuple[int | None, str | None, datetime | None]
 """What an accepted request to act hands out: the fence, and the action or the time for which it is worth something."""
 
 _NONE: Permission = (None, None, None)
-READ_AHEAD = 512
+READ_AHEAD = 1_024
 """So many records are read before they are folded."""
 _tuple = tuple.__new__  # a named tuple's own constructor takes twice as long
 

@@ -237,7 +237,10 @@ class Index(EventSourcedProjection[str]):
         stand = None
         for at in range(0, len(read.records), READ_AHEAD):
             records = read.records[at : at + READ_AHEAD]
-            events = [read_event(record, log.partitions, read_before.get(record.offset)) for record in records]
+            if read_before:
+                events = [read_event(record, log.partitions, read_before.get(record.offset)) for record in records]
+            else:
+                events = [read_event(record, log.partitions) for record in records]
             names = names_of(events)
             subjects = {name[0] for name in names if name is not None}
             items = self._kept(subjects, ahead.items)
