@@ -106,12 +106,12 @@ def fold_batch(
     instants: list[datetime | None] = []
     first_versions: list[int] = []
     for record, event, name in zip(records, events, names, strict=True):
-        if name is None or isinstance(event, Fault):
-            assert isinstance(event, Fault)
+        if isinstance(event, Fault):
             verdicts.append(malformed(record, event))
             versions.append(None)
             instants.append(None)
             continue
+        assert name is not None
         subject = name[0]
         item = now.get(subject) or WorkItem.unseen(subject, partition)
         first = new.get(name) or firsts.get(name)

@@ -120,10 +120,6 @@ class Index(EventSourcedProjection[str]):
             raise Fenced("The index was emptied while it was read.")
         return entry
 
-    def position(self, partition: int) -> Position:
-        """Where the fold of a partition stands."""
-        return self.recorder.positions().get(partition, Position(0))
-
     def fold(self, log: Identity, partition: int, started: Position, read: Slice) -> tuple[Sequence[Verdict], Position]:
         """Fold the records read at a position, and write it all in one transaction; the verdicts, and where it stands.
 
@@ -237,10 +233,7 @@ class Index(EventSourcedProjection[str]):
         stand = None
         for at in range(0, len(read.records), READ_AHEAD):
             records = read.records[at : at + READ_AHEAD]
-            if read_before:
-                events = [read_event(record, log.partitions, read_before.get(record.offset)) for record in records]
-            else:
-                events = [read_event(record, log.partitions) for record in records]
+            events = [read_event(record, log.partitions, read_before.get(record.offset)) for record in records]
             names = names_of(events)
             subjects = {name[0] for name in names if name is not None}
             items = self._kept(subjects, ahead.items)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ledger.batch import Batch, Change, Rows
 from ledger.index import Index
-from ledger.packet import WorkItem
+from ledger.packet import Execution, WorkItem
 from projections.trail import Line
 
 CHANGES = tuple(
@@ -40,7 +40,6 @@ class Owners:
     create_statements = (
         "CREATE TABLE IF NOT EXISTS owners (subject TEXT, execution TEXT, role TEXT NOT NULL, owner TEXT,"
         " owner_set TEXT, owner_changed TEXT, moved TEXT, PRIMARY KEY (subject, execution)) WITHOUT ROWID",
-        "CREATE INDEX IF NOT EXISTS owners_owner ON owners (owner)",
     )
 
     def rows(self, batch: Batch) -> list[Rows]:
@@ -66,17 +65,11 @@ def owners_of(item: WorkItem) -> list[Ownership]:
 
     found = []
     for name in sorted(item.executions.keys() | item.rivals.keys()):
-        known = item.executions.get(name)
-        owner, owner_set, changed = (None, None, None) if known is None else (known.owner, *_entries(known))
-        moved = item.moved if name == item.canonical else None
-        found.append(
-            Ownership(item.subject, name, _role(item, name), owner, entry(owner_set), entry(changed), entry(moved))
-        )
+        known = item.executions.get(name, Execution())
+        set_by, changed_by = entry(known.owner_set), entry(known.owner_changed)
+        moved = entry(item.moved) if name == item.canonical else None
+        found.append(Ownership(item.subject, name, _role(item, name), known.owner, set_by, changed_by, moved))
     return found
-
-
-def _entries(execution: Any) -> tuple[int | None, int | None]:
-    return execution.owner_set, execution.owner_changed
 
 
 def _role(item: WorkItem, name: str) -> str:

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, counting
+from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, counting, print_json
 from consumers.settings import Settings
 from ledger import branch_table
 from ledger.errors import WrongUsage
-from ledger.json_text import write_json
 from ledger.logs.address import KafkaAddress, log_address
 
 DEMO_LOG = "sqlite:///pauseledger-demo.db"
@@ -28,7 +27,7 @@ def rebuild(as_json: AsJson = False, log: LogUrl = None, index: IndexUrl = None)
         ledger.close()
     seconds = round(time.monotonic() - began, 3)
     if as_json:
-        typer.echo(write_json({"entries": count, "seconds": seconds}).decode())
+        print_json({"entries": count, "seconds": seconds})
     else:
         typer.echo(f"Replayed {count:,} entries in {seconds} s.")
 
@@ -50,7 +49,7 @@ def topic_create(
     settings = create_topic(",".join(address.servers), address.topic, partitions=partitions, durable=durable)
     if as_json:
         content = {"topic": address.topic, "partitions": partitions, "settings": settings}
-        typer.echo(write_json(content).decode())
+        print_json(content)
         return
     from consumers.cli import show
 
@@ -64,7 +63,7 @@ def table(as_json: AsJson = False) -> None:
     if as_json:
         rows = [row._asdict() for row in branch_table.TABLE]
         content = {"version": branch_table.VERSION, "digest": branch_table.DIGEST, "rows": rows}
-        typer.echo(write_json(content).decode())
+        print_json(content)
     else:
         from consumers.cli import show
 

@@ -11,12 +11,11 @@ from typing import Literal, NamedTuple
 
 import typer
 
-from consumers.cli.options import AsJson, IndexUrl, LogUrl, console
+from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, print_json
 from consumers.indexer import Indexer
 from consumers.settings import Settings
 from ledger.errors import LedgerError
 from ledger.index import Index
-from ledger.json_text import write_json
 from ledger.log import Log
 from ledger.logs.address import KafkaAddress, log_address, open_log
 
@@ -38,7 +37,7 @@ def doctor(as_json: AsJson = False, log: LogUrl = None, index: IndexUrl = None) 
     """Check log, topic settings, clock, index and versions, and say what to do. Exits with 1 on a problem."""
     found = list(examine(Settings.read(log, index)))
     if as_json:
-        typer.echo(write_json([one._asdict() for one in found]).decode())
+        print_json([one._asdict() for one in found])
     else:
         from consumers.cli import show
 
@@ -110,8 +109,7 @@ def _durability(settings: Mapping[str, str], replicas: int) -> Iterator[Finding]
 def _clock(log: Log) -> Iterator[Finding]:
     """The newest entries' times, which the log gave, against our clock: they can't be ahead of it."""
     newest = 0
-    for partition in range(log.partitions):
-        first, end = log.bounds(partition)
+    for partition, (first, end) in enumerate(log.all_bounds()):
         if end > first and (records := log.read(partition, end - 1, most=1).records):
             newest = max(newest, records[-1].recorded_at)
     ahead = newest / 1_000 - time.time()

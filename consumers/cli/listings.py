@@ -8,10 +8,9 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
 
-from consumers.cli.options import AsJson, At, IndexUrl, LogUrl, console, counting, instant
+from consumers.cli.options import AsJson, At, IndexUrl, LogUrl, console, counting, instant, print_json
 from consumers.cli.queries import caught_up
 from consumers.settings import Ledger
-from ledger.json_text import write_json
 from ledger.packet import WorkItem
 from projections.deadlines import deadlines_of, debts_of
 from projections.inbox import inbox_of, most_urgent_first
@@ -40,7 +39,7 @@ def _listed(
 
 def _print(rows: list[Any], as_json: bool, empty: str, table: str) -> None:
     if as_json:
-        typer.echo(write_json([one._asdict() for one in rows]).decode())
+        print_json([one._asdict() for one in rows])
         return
     from consumers.cli import show
 
@@ -57,16 +56,18 @@ def owners(
 ) -> None:
     """List who owns what: each execution of each work item, its role and its owner."""
     wanted = _Wanted(owner, instant(at))
+    found, lines = [], []
     with caught_up(log, index, None) as ledger:
-        found = _listed(ledger, wanted, WITH_OWNERS, lambda item, _: owners_of(item))
-        subjects = {one.subject for one in found}
-        lines = [line.as_dict() for line in ownership_changes(ledger.index, at=wanted.at)] if changes else []
+        if owner is not None or not changes:
+            found = _listed(ledger, wanted, WITH_OWNERS, lambda item, _: owners_of(item))
+        if changes:
+            subjects = {one.subject for one in found}
+            told = ownership_changes(ledger.index, at=wanted.at)
+            lines = [line.as_dict() for line in told if owner is None or line.verdict.subject in subjects]
     if not changes:
         _print(found, as_json, "Nobody owns anything on this ledger.", "owners")
-        return
-    lines = [line for line in lines if owner is None or line["subject"] in subjects]
-    if as_json:
-        typer.echo(write_json(lines).decode())
+    elif as_json:
+        print_json(lines)
     else:
         from consumers.cli import show
 

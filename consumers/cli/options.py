@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
 from ledger.errors import WrongUsage
+from ledger.json_text import write_json
 from ledger.times import parse_instant
 
 if TYPE_CHECKING:  # what draws on terminals is imported when there is something to draw: scripts don't wait for it
@@ -74,6 +75,11 @@ def instant(at: str | None) -> datetime | None:
         return parse_instant(at)
     except ValueError as error:
         raise WrongUsage(f"--at {at} is {error}.", "Give a time with its offset.") from None
+
+
+def print_json(value: Any) -> None:
+    """One JSON text on stdout, for scripts."""
+    typer.echo(write_json(value).decode())
 
 
 @contextmanager

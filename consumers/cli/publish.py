@@ -163,16 +163,18 @@ class _Printer:
     def _run(self) -> None:
         try:
             while (answers := self._answers.get()) is not None:
-                printed = 0
-                while True:
-                    is_last = not wait([answers], timeout=_PATIENCE_SECONDS).not_done
-                    outcomes = answers.so_far()  # what is there must not wait for long for what isn't
-                    self._print(outcomes[printed:])
-                    printed = len(outcomes)
-                    if is_last:
-                        break
+                self._print_as_they_come(answers)
         except Exception as error:  # told by finish()
             self._failed = error
+
+    def _print_as_they_come(self, answers: Answers) -> None:
+        """What is there does not wait for long for what isn't."""
+        printed, is_last = 0, False
+        while not is_last:
+            is_last = not wait([answers], timeout=_PATIENCE_SECONDS).not_done
+            outcomes = answers.so_far()
+            self._print(outcomes[printed:])
+            printed = len(outcomes)
 
     def _print(self, outcomes: Sequence[Outcome]) -> None:
         """Print answers at once, up to the first that is an error, which is raised."""

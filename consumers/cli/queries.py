@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from consumers.cli.options import AsJson, At, IndexUrl, LogUrl, Subject, console, counting, instant
+from consumers.cli.options import AsJson, At, IndexUrl, LogUrl, Subject, console, counting, instant, print_json
 from consumers.settings import Ledger, Settings
 from ledger.checks import stop_signals
 from ledger.decision import decide
-from ledger.json_text import write_json
 from ledger.packet import packet_of
 from ledger.partitions import partition_of
 from projections.decisions import as_of_now, decisions, pause_of
@@ -38,10 +37,6 @@ def caught_up(log: str | None, index: str | None, subject: str | None) -> Iterat
         ledger.close()
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(write_json(value).decode())
-
-
 def decision(
     subject: Subject,
     pause: OnePause = None,
@@ -63,7 +58,7 @@ def decision(
             found = decisions(item, as_of) if pause is None else [decide(item, one, as_of)]
     content = [each.as_dict() for each in found]
     if as_json:
-        _print_json(content if pause is None else content[0])
+        print_json(content if pause is None else content[0])
     else:
         from consumers.cli import show
 
@@ -83,7 +78,7 @@ def packet(
         item, one = pause_of(ledger.index.work_item(subject, at=instant(at)), subject, pause)
     content = packet_of(item, one, stop_signals(item, one))
     if as_json:
-        _print_json(content)
+        print_json(content)
     else:
         from consumers.cli import show
 
@@ -97,7 +92,7 @@ def trail(subject: Subject, at: At = None, as_json: AsJson = False, log: LogUrl 
         lines = trail_of(ledger.index, ledger.indexer.identity.partitions, subject, at=then)
     content = [line.as_dict() for line in lines]
     if as_json:
-        _print_json(content)
+        print_json(content)
     else:
         from consumers.cli import show
 

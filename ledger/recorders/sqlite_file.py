@@ -55,17 +55,21 @@ def insert_all(rows: Rows) -> Statement | None:
     return f"{rows.into} SELECT {columns} FROM json_each(?)", (text.decode(),)
 
 
+def _set_up(cursor: sqlite3.Cursor, path: str) -> None:
+    """Give a connection its settings, and see that it has taken the one that counts."""
+    for setting in _SETTINGS:
+        cursor.execute(f"PRAGMA {setting}")
+    if cursor.execute("PRAGMA synchronous").fetchone()[0] != 1:
+        raise UnusableLog(f"The index {path} can't be synced as it must.", "Put it on a local disk.")
+
+
 class Pool(sqlite.SQLiteConnectionPool):
     """Connections whose ``synchronous`` is set, and looked at: the library leaves it to chance."""
 
     def _create_connection(self) -> sqlite.SQLiteConnection:
         connection = self._connected()
-        cursor = connection.cursor()
-        for setting in _SETTINGS:
-            cursor.execute(f"PRAGMA {setting}")
-        cursor.execute("PRAGMA synchronous")
-        if cursor.fetchone()[0] != 1:
-            raise UnusableLog(f"The index {self.db_name} can't be synced as it must.", "Put it on a local disk.")
+        with connection.cursor() as cursor:
+            _set_up(cursor, self.db_name)
         return connection
 
     def _connected(self) -> sqlite.SQLiteConnection:
@@ -112,7 +116,6 @@ class Datastore(sqlite.SQLiteDatastore):
 
     def connected(self) -> sqlite3.Connection:
         """A connection beside the pool, which compiles a statement once."""
-        self.pool._create_connection().close()  # makes the file, and sees that it is as it must be
         connection = sqlite3.connect(
             self.pool.db_name,
             uri=True,
@@ -120,8 +123,8 @@ class Datastore(sqlite.SQLiteDatastore):
             isolation_level=None,
             timeout=_LOCK_TIMEOUT_SECONDS,
         )
-        for setting in _SETTINGS:
-            connection.execute(f"PRAGMA {setting}")
+        with closing(connection.cursor()) as cursor:
+            _set_up(cursor, self.pool.db_name)
         return connection
 
     @contextmanager

@@ -121,7 +121,7 @@ def test_a_long_backlog_is_written_on_the_way(tmp_path: Path, monkeypatch: pytes
         (verdict,) = court.judge([(Receipt(0, 5_999, 0), Sending(b""))])
         assert (verdict.offset, verdict.verdict) == (5_999, "accepted")
         assert ledger.index.ahead()[0] < 4_096
-        assert ledger.index.position(0).next_offset > 4_000
+        assert ledger.index.recorder.positions()[0].next_offset > 4_000
 
 
 def test_what_is_not_written_is_folded_by_whoever_comes_next(tmp_path: Path) -> None:
