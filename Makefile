@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check format bench docs lock clean
+.PHONY: help demo test test-door test-core soak check format bench docs lock clean
 
 help:    ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
@@ -14,7 +14,14 @@ demo: $(VENV)/.run  ## set up, then run a day of pauses on the embedded ledger
 	$(BIN)/pauseledger demo
 
 test: $(VENV)/.dev  ## set up, then run the tests; what can't be had is skipped, and says why
-	$(PYTEST) -m "not soak"
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=line test-door test-core
+
+# Two halves at once, each with a broker and a database of its own: most of the time something is waited for.
+DOOR := tests/bench tests/compose tests/consumers tests/contract tests/docs tests/projections
+test-door: $(VENV)/.dev
+	$(PYTEST) -m "not soak" $(DOOR)
+test-core: $(VENV)/.dev
+	$(PYTEST) -m "not soak" $(DOOR:%=--ignore=%) tests
 
 soak: $(VENV)/.dev  ## the long runs: deeper search, longer outages, more kills
 	$(PYTEST) -m soak
@@ -40,7 +47,9 @@ docs: $(VENV)/.dev  ## write what is generated: the protocol's tables, the confo
 
 lock: $(VENV)/.dev  ## choose versions anew
 	$(BIN)/uv pip compile -q --universal --generate-hashes --group build pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile -q --universal --generate-hashes --group dev -c requirements.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --group build --extra all -c requirements.lock \
+	  pyproject.toml -o requirements-all.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --group dev --extra all --extra runtimes -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:   ## remove what was set up
 	rm -rf $(VENV) .cache build dist

@@ -10,15 +10,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import report
+from bench.databases import databases
 from bench.folding import fold
+from bench.following import following
 from bench.indexing import kafka_index
+from bench.latency import latency
 from bench.publishing import publish_file, publish_one
 from bench.replaying import replay
-from bench.rounds import GC_THRESHOLDS, Figure, say
+from bench.rounds import GC_THRESHOLDS, Figure, Reported, say
+from bench.runtimes import langgraph
 from bench.scaling import decision, memory
+from bench.serving import reads
 from bench.sizes import FULL, SMALL, Sizes
 
-MEASUREMENTS: dict[str, Callable[[Sizes], list[Figure]]] = {
+Measured = Sequence[Figure | Reported]
+MEASUREMENTS: dict[str, Callable[[Sizes], Measured]] = {
     "fold": fold,
     "kafka-index": kafka_index,
     "publish-file": publish_file,
@@ -26,12 +32,17 @@ MEASUREMENTS: dict[str, Callable[[Sizes], list[Figure]]] = {
     "replay": replay,
     "decision": decision,
     "memory": memory,
+    "http-reads": reads,
+    "latency": latency,
+    "databases": databases,
+    "following": following,
+    "langgraph": langgraph,
 }
 
 
-def measured(names: Sequence[str], sizes: Sizes) -> list[Figure]:
+def measured(names: Sequence[str], sizes: Sizes) -> list[Figure | Reported]:
     """The figures of these measurements."""
-    figures = []
+    figures: list[Figure | Reported] = []
     for name in names:
         say(name)
         gc.collect()

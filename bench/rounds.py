@@ -63,6 +63,23 @@ class Figure:
         return {**content, "ratio": ratio, "met": self.is_met}
 
 
+@dataclass(frozen=True)
+class Reported:
+    """What is measured and has no target: named values, or why there are none."""
+
+    name: str
+    title: str
+    values: Sequence[tuple[str, float, str]]
+    """What, how much, and its unit."""
+    skipped: str | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        values = [{"what": what, "value": value, "unit": unit} for what, value, unit in self.values]
+        content = {"name": self.name, "title": self.title, "reported": values, "notes": self.notes}
+        return content if self.skipped is None else {**content, "skipped": self.skipped}
+
+
 def _summary(each: Sequence[float]) -> dict[str, Any]:
     if not each:
         return {}

@@ -21,6 +21,11 @@ class Sizes(NamedTuple):
     decision_commands: int
     memory_small: int
     memory_large: int
+    http_reads: int
+    few_rounds: int
+    following_seconds: float
+    langgraph: int
+    """Runs, each with one interrupt."""
 
 
 FULL = Sizes(
@@ -37,6 +42,10 @@ FULL = Sizes(
     decision_commands=5,
     memory_small=100_000,
     memory_large=1_000_000,
+    http_reads=5_000,
+    few_rounds=3,
+    following_seconds=20.0,
+    langgraph=200,
 )
 SMALL = Sizes(
     rounds=1,
@@ -52,4 +61,8 @@ SMALL = Sizes(
     decision_commands=1,
     memory_small=200,
     memory_large=800,
+    http_reads=40,
+    few_rounds=1,
+    following_seconds=2.0,
+    langgraph=20,
 )

@@ -6,15 +6,17 @@ where the batch started. Nothing is ever reset silently.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import NamedTuple
 
 from ledger.cloudevents import ReadLine
 from ledger.errors import Fenced, LogChanged
 from ledger.index import Index, record_digest
 from ledger.log import Identity, Log, Slice
-from ledger.recorders.sqlite import Position
+from ledger.recorders.port import Position
+from ledger.reprojection import bring_up, refuse_newer_tables
 from ledger.verdict import Verdict
 
 BATCH_ENTRIES = 16_384
@@ -26,13 +28,27 @@ Progress = Callable[[int], None]
 Fold = Callable[[Identity, int, Position, Slice], tuple[Sequence[Verdict], Position]]
 
 
-class Indexer:
-    """Folds one log into one index."""
+class Folded(NamedTuple):
+    """A batch of a partition: what was read, and the verdicts, one a record."""
 
-    def __init__(self, log: Log, index: Index) -> None:
+    partition: int
+    read: Slice
+    verdicts: Sequence[Verdict]
+
+
+class Indexer:
+    """Folds one log into one index. ``fenced`` counts the batches that were lost to another indexer.
+
+    Opening it makes those projections anew that an older version wrote, which may take long: ``remaking`` is told of
+    the entries read meanwhile.
+    """
+
+    def __init__(self, log: Log, index: Index, *, remaking: Progress | None = None) -> None:
         self.log = log
         self.index = index
+        self.fenced = 0
         self.identity = self._recognised()
+        bring_up(index, self.identity.partitions, remaking)
         self._known: dict[int, Position] | None = None
         for partition, bounds in enumerate(self.log.all_bounds()):
             self._check_history(partition, *bounds)
@@ -43,6 +59,11 @@ class Indexer:
             self._known = dict(self.index.recorder.positions())
         return self._known.get(partition, Position(0))
 
+    def forget(self) -> None:
+        """Believe the index, not what is known of it: others may have moved it on, or emptied it."""
+        self.index.forget()
+        self._known = None
+
     def _recognised(self) -> Identity:
         """The log's identity, which must be that of the log this index was made from."""
         identity = self.log.identity()
@@ -50,6 +71,7 @@ class Indexer:
         if known is None:
             self.index.remember(identity)
             known = self.index.recorder.known_log()
+        refuse_newer_tables(self.index)
         if known is None or tuple(known) == tuple(identity):
             return identity
         if known.topic != identity.topic:
@@ -63,6 +85,12 @@ class Indexer:
 
     def _check_history(self, partition: int, first: int, end: int) -> None:
         """The log must still hold all that was folded, and the last record of it must be the same."""
+        self._check_bounds(partition, first, end)
+        position = self.position(partition)
+        if position.last_offset is not None:
+            self._check_last(partition, position.last_offset, position.last_digest)
+
+    def _check_bounds(self, partition: int, first: int, end: int) -> None:
         position = self.position(partition)
         where = f"Partition {partition} of {self.identity.topic!r}"
         if first > 0:
@@ -71,8 +99,6 @@ class Indexer:
         if end < position.next_offset:
             was = f"it ends at {end}, and was read up to {position.next_offset}"
             raise LogChanged(f"{where} was cut or restored from an old backup: {was}.", _REBUILD)
-        if position.last_offset is not None:
-            self._check_last(partition, position.last_offset, position.last_digest)
 
     def _check_last(self, partition: int, offset: int, digest: bytes | None) -> None:
         read = self.log.read(partition, offset, most=1, wait_seconds=10.0)
@@ -104,7 +130,8 @@ class Indexer:
         try:
             for partition, end in ends.items():
                 while self.position(partition).next_offset < end:
-                    count = len(self._step(partition, self.index.fold_on, wait_seconds=1.0))
+                    batch = self.step_on(partition, wait_seconds=1.0)
+                    count = 0 if batch is None else len(batch.verdicts)
                     folded += count
                     if progress is not None:
                         progress(count)
@@ -115,7 +142,30 @@ class Indexer:
     def step(self, partition: int, *, wait_seconds: float = 0.0) -> Sequence[Verdict]:
         """Fold the next batch of a partition; its verdicts, none where another indexer was faster."""
         self.write()
-        return self._step(partition, self.index.fold, wait_seconds)
+        batch = self._step(partition, self.index.fold, wait_seconds)
+        return () if batch is None else batch.verdicts
+
+    def step_on(self, partition: int, *, wait_seconds: float = 0.0) -> Folded | None:
+        """As :meth:`step`, but the batch is committed while the next one is folded: it counts after :meth:`settle`, or
+        when the next step returns another one. Null where there was nothing to read, or it was ``fenced``.
+        """
+        return self._step(partition, self.index.fold_on, wait_seconds)
+
+    def take_over(self, partitions: Iterable[int]) -> None:
+        """Go on with these partitions where the index says that they stand; others may have worked on them."""
+        self.settle()
+        self.forget()
+        self._recognised()
+        bounds = self.log.all_bounds()
+        for partition in partitions:
+            self._check_history(partition, *bounds[partition])
+
+    def look_again(self, partitions: Iterable[int]) -> None:
+        """See that log and index are there, and that nothing of the log is gone. Raises as the constructor does."""
+        self._recognised()
+        bounds = self.log.all_bounds()
+        for partition in partitions:
+            self._check_bounds(partition, *bounds[partition])
 
     def step_ahead(
         self, partition: int, *, read_before: Mapping[int, ReadLine | None] | None = None, wait_seconds: float = 0.0
@@ -124,7 +174,8 @@ class Indexer:
 
         ``read_before`` has by offset the lines of the partition that were read as events already, by whoever sent them.
         """
-        return self._step(partition, partial(self.index.fold_ahead, read_before=read_before or {}), wait_seconds)
+        batch = self._step(partition, partial(self.index.fold_ahead, read_before=read_before or {}), wait_seconds)
+        return () if batch is None else batch.verdicts
 
     def write(self, *, settle: bool = True) -> None:
         """Write what was folded ahead. Where another indexer has done it, it is forgotten.
@@ -137,7 +188,11 @@ class Indexer:
                 if settle:
                     self.index.settle()
         except Fenced:
-            self._recognised()
+            self._lost_a_race()
+
+    def _lost_a_race(self) -> None:
+        self.fenced += 1
+        self._recognised()
 
     def settle(self) -> None:
         """Wait until what was written counts. Raises what made it fail."""
@@ -153,21 +208,21 @@ class Indexer:
             self._known = None
             raise
 
-    def _step(self, partition: int, fold: Fold, wait_seconds: float) -> Sequence[Verdict]:
+    def _step(self, partition: int, fold: Fold, wait_seconds: float) -> Folded | None:
         started = self.position(partition)
         read = self.log.read(partition, started.next_offset, most=BATCH_ENTRIES, wait_seconds=wait_seconds)
         if read.next_offset == started.next_offset:
-            return ()
+            return None
         self._refuse_another_log()
         try:
             with self._positions_in_doubt():
                 verdicts, reached = fold(self.identity, partition, started, read)
         except Fenced:
-            self._recognised()
-            return ()
+            self._lost_a_race()
+            return None
         if self._known is not None:
             self._known[partition] = reached
-        return verdicts
+        return Folded(partition, read, verdicts)
 
     def _refuse_another_log(self) -> None:
         """What was read must be from the log that was recognised, even if that was made again a moment ago."""

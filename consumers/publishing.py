@@ -12,6 +12,7 @@ from consumers.settings import Settings
 from ledger.cloudevents import ReadLine
 from ledger.errors import Fenced, LedgerError, LogUnavailable
 from ledger.log import Draft, Log, Receipt
+from ledger.logs.address import log_name
 from ledger.outbox import Outbox
 from ledger.publisher import Publisher
 from ledger.sending import Sending
@@ -33,7 +34,7 @@ class IndexCourt:
         self._log = log
         self._indexer = indexer
         self._judged: dict[int, int] = {}
-        self._one_file = getattr(log, "path", None) == indexer.index.path
+        self._one_file = getattr(log, "path", None) == indexer.index.address
 
     def record(self, drafts: Sequence[Draft]) -> Sequence[Future[Receipt]]:
         if self._one_file:  # whose lock a commit would hold: SQLite waits for it in long naps
@@ -108,4 +109,4 @@ def open_publisher(
         ledger = settings.open(create=True)
         return IndexCourt(ledger.log, ledger.indexer)
 
-    return Publisher(open_court, outbox=Outbox(path, settings.log_url), deadline_seconds=deadline_seconds)
+    return Publisher(open_court, outbox=Outbox(path, log_name(settings.log_url)), deadline_seconds=deadline_seconds)

@@ -1,4 +1,4 @@
-"""Write the tables of ``docs/protocol.md`` from the code: ``python docs/generate.py``; ``--check`` says what is stale.
+"""Write tables of the documents from the code: ``python docs/generate.py``; ``--check`` says what is stale.
 
 A table stands between ``<!-- generated: NAME -->`` and ``<!-- end: NAME -->``; the text around it is written by people.
 """
@@ -6,20 +6,28 @@ A table stands between ``<!-- generated: NAME -->`` and ``<!-- end: NAME -->``; 
 from __future__ import annotations
 
 import difflib
+import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from prometheus_client import Counter
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel, StrictBool, StrictInt
 
+from consumers.operations import metrics
+from consumers.settings import PREFIX as SETTINGS_PREFIX
+from consumers.settings import Settings
 from ledger import branch_table, events
 from ledger.actions import Action
 from ledger.refusals import REFUSALS
 from ledger.verdict import REASONS
 
 PAGE = Path(__file__).parent / "protocol.md"
+OPERATIONS = Path(__file__).parent / "operations.md"
+RUNTIMES = Path(__file__).parent / "runtimes" / "README.md"
 PREFIX = "pauseledger."
 MALFORMED = ("not-cloudevent", "key-mismatch", "wrong-partition", "unknown-type", "bad-data")
 VERDICTS = {"ok": "accepted", "duplicate": "duplicate"} | dict.fromkeys(MALFORMED, "malformed")
@@ -112,6 +120,43 @@ def branches() -> str:
     return f"{table(head, rows)}\n\n{note}"
 
 
+def settings() -> str:
+    """Every setting, its default where it has one, and what it means."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, "") else f"`{field.default}`"
+        rows.append((f"`{SETTINGS_PREFIX}{name.upper()}`", default, (field.description or "").replace("|", "\\|")))
+    return table(("variable", "default", "what it is"), rows)
+
+
+def metrics_served() -> str:
+    """Every metric under ``/metrics``, what kind it is, and what it says."""
+    rows = []
+    for found in vars(metrics).values():
+        if not isinstance(found, MetricWrapperBase):
+            continue
+        name = found.describe()[0].name + ("_total" if isinstance(found, Counter) else "")
+        labels = ", ".join(f"`{label}`" for label in found._labelnames)
+        rows.append((f"`{name}`", type(found).__name__.lower(), labels, found.describe()[0].documentation))
+    return table(("metric", "kind", "labels", "what it says"), rows)
+
+
+def scenes() -> str:
+    """What became of each scene, by runtime: how often it acted, with the ledger and without."""
+    rows, titles = [], []
+    for path in sorted(RUNTIMES.parent.glob("scenes/*.json")):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        titles = list(told)
+        rows.append((f"[{path.stem}]({path.stem}.md)", *(_acted(told[scene]) for scene in titles)))
+    return table(("runtime", *titles), rows)
+
+
+def _acted(scene: Mapping[str, Any]) -> str:
+    """What was refunded: wired, and where that differs, without the ledger."""
+    wired, bare = (", ".join(map(str, scene[side])) or "nothing" for side in ("wired", "bare"))
+    return wired if wired == bare else f"{wired} (without: **{bare}**)"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "event types": event_types,
     "branch table": branches,
@@ -120,9 +165,13 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-def generated(text: str) -> str:
+OPERATIONS_TABLES: dict[str, Callable[[], str]] = {"settings": settings, "metrics": metrics_served}
+RUNTIMES_TABLES: dict[str, Callable[[], str]] = {"scenes": scenes}
+
+
+def generated(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
     """The page with every table as the code has it now. Raises ``ValueError`` where a marker is missing."""
-    for name, make in TABLES.items():
+    for name, make in tables.items():
         start, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
         if text.count(start) != 1 or text.count(end) != 1:
             raise ValueError(f"the page needs {start} and {end}, once each")
@@ -132,16 +181,20 @@ def generated(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the page, or with ``--check`` print what would change and return 1."""
-    before = PAGE.read_text(encoding="utf-8")
-    after = generated(before)
-    if arguments != ["--check"]:
-        PAGE.write_text(after, encoding="utf-8")
-        return 0
-    changes = difflib.unified_diff(before.splitlines(), after.splitlines(), "docs/protocol.md", "the code", lineterm="")
-    text = "\n".join(changes)
-    print(text or "docs/protocol.md is as the code says")
-    return 1 if text else 0
+    """Write the pages, or with ``--check`` print what would change and return 1."""
+    stale = False
+    for page, tables in ((PAGE, TABLES), (OPERATIONS, OPERATIONS_TABLES), (RUNTIMES, RUNTIMES_TABLES)):
+        before = page.read_text(encoding="utf-8")
+        after = generated(before, tables)
+        if arguments != ["--check"]:
+            page.write_text(after, encoding="utf-8")
+            continue
+        name = f"{page.parent.name}/{page.name}"
+        changes = difflib.unified_diff(before.splitlines(), after.splitlines(), name, "the code", lineterm="")
+        text = "\n".join(changes)
+        print(text or f"{name} is as the code says")
+        stale = stale or bool(text)
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

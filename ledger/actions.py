@@ -10,9 +10,11 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import orjson
 import rfc8785
 
 IDENTIFIER_LENGTH = 256
+_EXACT = 2**53
 
 
 class Action(NamedTuple):
@@ -27,14 +29,37 @@ def is_identifier(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= IDENTIFIER_LENGTH
 
 
+def canonical(value: Any) -> bytes:
+    """The RFC 8785 form of a JSON value. Raises ``ValueError`` where there is none.
+
+    Nearly every action is made of what orjson writes in the same way, many times as fast: whatever has no floating
+    point and no name beyond ASCII, whose order the two define differently. All else is rfc8785's.
+    """
+    if _is_plain(value):
+        try:
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        except TypeError:  # a surrogate that stands alone
+            pass
+    return rfc8785.dumps(value)
+
+
+def _is_plain(value: Any) -> bool:
+    kind = type(value)
+    if kind is dict:
+        return all(type(name) is str and name.isascii() and _is_plain(member) for name, member in value.items())
+    if kind is list:
+        return all(map(_is_plain, value))
+    return kind is str or value is None or kind is bool or (kind is int and -_EXACT < value < _EXACT)
+
+
 def action_digest(body: Mapping[str, Any]) -> str:
     """The digest of an action, whose null members count as absent. Raises ``ValueError`` where JCS can't express it."""
     present = {name: value for name, value in body.items() if value is not None}
     try:
-        canonical = rfc8785.dumps(present)
+        text = canonical(present)
     except (ValueError, RecursionError):
         raise ValueError("must have an RFC 8785 form: no integer beyond ±(2^53 − 1), no infinity") from None
-    return "sha256:" + hashlib.sha256(canonical).hexdigest()
+    return "sha256:" + hashlib.sha256(text).hexdigest()
 
 
 def read_action(value: object) -> Action:

@@ -6,10 +6,13 @@ writes many entries in one transaction later. Nothing is lost with it: whoever r
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from operator import attrgetter
+
 from ledger.batch import Batch, Change, Name
 from ledger.fold import First
 from ledger.packet import WorkItem
-from ledger.recorders.sqlite import Position
+from ledger.recorders.port import Position
 from ledger.verdict import Verdict
 
 
@@ -26,7 +29,6 @@ class Ahead:
         self.bytes = 0
         self._batches: list[Batch] = []
         self._before: dict[str, WorkItem | None] = {}
-        self._verdicts: dict[int, Verdict] = {}
 
     def add(self, batch: Batch) -> None:
         """Keep a batch that was folded on what is kept here already."""
@@ -36,8 +38,7 @@ class Ahead:
             self._before.setdefault(change.after.subject, change.before)
             self.items[change.after.subject] = change.after
         self.firsts |= batch.firsts
-        self.bytes += sum(len(record.value or b"") for record in batch.records)
-        self._verdicts.update((verdict.offset, verdict) for verdict in batch.verdicts)
+        self.bytes += sum([len(record.value or b"") for record in batch.records])
 
     def began(self, subject: str) -> bool:
         """Whether all entries of a work item lie here: the index has none of it."""
@@ -45,7 +46,13 @@ class Ahead:
 
     def verdict(self, offset: int) -> Verdict | None:
         """The verdict of an entry that lies here; null for any other."""
-        return self._verdicts.get(offset)
+        for batch in reversed(self._batches):  # it is the newest that is asked for
+            if batch.records and batch.records[0].offset <= offset <= batch.records[-1].offset:
+                at = offset - batch.records[0].offset
+                if at >= len(batch.verdicts) or batch.verdicts[at].offset != offset:  # there are gaps before it
+                    at = bisect_left(batch.verdicts, offset, key=attrgetter("offset"))
+                return batch.verdicts[at] if batch.verdicts[at].offset == offset else None
+        return None
 
     def whole(self) -> Batch:
         """All of it as one batch."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from ledger.cloudevents import Fault
 from ledger.entries import EntryRow, entry_row
@@ -16,6 +16,7 @@ from ledger.events import LedgerEvent
 from ledger.fold import First, fold_entry, malformed
 from ledger.packet import WorkItem
 from ledger.record import Record
+from ledger.tables import Rows, Table
 from ledger.verdict import Verdict
 
 CACHED_ITEMS = 4_096
@@ -23,14 +24,6 @@ CACHED_PAUSES = 16_384
 
 Name = tuple[str, str, str]
 """Subject, source and id."""
-
-
-class Rows(NamedTuple):
-    """Rows for a table. ``into`` says which, such as ``INSERT INTO trail``; each row has a value for each column."""
-
-    into: str
-    columns: int
-    rows: Sequence[Sequence[Any]]
 
 
 class Change(NamedTuple):
@@ -69,10 +62,7 @@ class Projection(Protocol):
     """What is known now, kept in tables beside the entries, written in the same transaction as they are."""
 
     @property
-    def tables(self) -> tuple[str, ...]: ...
-
-    @property
-    def create_statements(self) -> tuple[str, ...]: ...
+    def tables(self) -> tuple[Table, ...]: ...
 
     def rows(self, batch: Batch) -> list[Rows]:
         """The rows that bring the projection up to a batch. They must not depend on how batches were cut."""

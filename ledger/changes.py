@@ -20,8 +20,8 @@ def _without_rivals(item: WorkItem, executions: Iterable[str]) -> dict[str, Riva
     return {name: rival for name, rival in item.rivals.items() if name not in gone}
 
 
-def _closed(item: WorkItem, pause: Pause, offset: int, outcome: Ending) -> WorkItem:
-    return item.with_pause(pause.but(ended=Ended(outcome, offset)))
+def _closed(scene: Scene, item: WorkItem, pause: Pause, outcome: Ending) -> WorkItem:
+    return item.with_pause(pause.but(ended=Ended(outcome, scene.offset, scene.instant)))
 
 
 def _open_pauses(item: WorkItem, execution: str | None = None) -> list[Pause]:
@@ -29,12 +29,12 @@ def _open_pauses(item: WorkItem, execution: str | None = None) -> list[Pause]:
     return [pause for pause in pauses if execution is None or pause.execution == execution]
 
 
-def _retired(item: WorkItem, execution: str, offset: int, outcome: Ending) -> WorkItem:
+def _retired(scene: Scene, item: WorkItem, execution: str, outcome: Ending) -> WorkItem:
     """The execution can't come back, and its open pauses are closed."""
     known = item.executions.get(execution, Execution())
     item = item.but(executions=item.executions | {execution: known.but(retired=True)})
     for pause in _open_pauses(item, execution):
-        item = _closed(item, pause, offset, outcome)
+        item = _closed(scene, item, pause, outcome)
     return item
 
 
@@ -68,7 +68,7 @@ def execution_claimed(scene: Scene) -> WorkItem:
     named = [name for name in replaced_by(data) if name != data.execution]
     for name in [item.canonical, *named]:
         if name is not None and (name == item.canonical or name in item.rivals):
-            item = _retired(item, name, scene.offset, "terminated")
+            item = _retired(scene, item, name, "terminated")
     execution = Execution(owner=data.owner, owner_set=scene.offset, route=data.route)
     item = _with_execution(item, data.execution, execution)
     rivals = _without_rivals(item, [data.execution, *named])
@@ -78,8 +78,8 @@ def execution_claimed(scene: Scene) -> WorkItem:
 def execution_finished(scene: Scene) -> WorkItem:
     item, name = scene.item, scene.data.execution
     if item.canonical == name:
-        return _retired(item, name, scene.offset, "finished").but(canonical=None)
-    item = _retired(item, name, scene.offset, "finished").but(rivals=_without_rivals(item, [name]))
+        return _retired(scene, item, name, "finished").but(canonical=None)
+    item = _retired(scene, item, name, "finished").but(rivals=_without_rivals(item, [name]))
     for pause in _open_pauses(item):  # a rival may have acted: nothing rests on what was known before
         item = item.with_pause(_expired(scene, pause))
     return item
@@ -207,7 +207,7 @@ def inputs_rechecked(scene: Scene) -> WorkItem:
 def review_decided(scene: Scene) -> WorkItem:
     pause, data, changes = scene.found, scene.data, _refreshed(scene)
     if data.outcome == "reject":
-        return _closed(scene.item, pause.but(**changes), scene.offset, "rejected")
+        return _closed(scene, scene.item, pause.but(**changes), "rejected")
     if data.outcome == "edit":
         changes |= {"pending_action": data.pending_action, "reviewed": data.pending_action.digest}
     else:
@@ -252,12 +252,12 @@ def side_effect_observed(scene: Scene) -> WorkItem:
 def debt_waived(scene: Scene) -> WorkItem:
     pause = scene.found.but(waived=True)
     if pause.is_open:
-        return _closed(scene.item, pause, scene.offset, "waived")
+        return _closed(scene, scene.item, pause, "waived")
     return scene.item.with_pause(pause)
 
 
 def pause_closed(scene: Scene) -> WorkItem:
-    return _closed(scene.item, scene.found, scene.offset, scene.data.outcome)
+    return _closed(scene, scene.item, scene.found, scene.data.outcome)
 
 
 def note_added(scene: Scene) -> WorkItem:

@@ -41,7 +41,7 @@ class LogUnavailable(LedgerError):
 
 
 class DiskFailed(LedgerError):
-    """The disk can't take it: full, or broken. What was not acknowledged was not recorded."""
+    """The disk can't take it: full, or broken. What was not acknowledged may or may not be there: send it again."""
 
     http_status = 507
 

@@ -50,8 +50,8 @@ def _duration(value: object) -> timedelta:
 
 
 def _json_media_type(value: object) -> str | None:
-    if value is None:
-        return None
+    if value is None or value == "application/json":
+        return value
     if isinstance(value, str) and _MEDIA_TYPE.fullmatch(value):
         return value
     raise ValueError("must be application/json")

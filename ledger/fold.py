@@ -96,6 +96,13 @@ def malformed(record: Record, fault: Fault) -> Verdict:
     )
 
 
+def verdict_of_malformed(record: Record, partitions: int) -> Verdict:
+    """The verdict of a record that is known to be malformed: what was wrong with it still is."""
+    fault = read_event(record, partitions)
+    assert isinstance(fault, Fault)
+    return malformed(record, fault)
+
+
 def _granted(scene: Scene) -> Permission:
     return scene.offset, scene.found.action_digest, None
 

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any, cast
 
 from eventsourcing.application import AggregateNotFoundError
@@ -23,7 +22,7 @@ from eventsourcing.projection import EventSourcedProjection
 from eventsourcing.utils import Environment
 
 from ledger.ahead import Ahead
-from ledger.batch import Change, ItemCache, Projection, Rows, fold_batch, names_of
+from ledger.batch import Change, ItemCache, Projection, fold_batch, names_of
 from ledger.cloudevents import ReadLine, read_event
 from ledger.entries import Entry, EntryMapper, ItemSnapshot, first_of, project
 from ledger.errors import Fenced
@@ -31,7 +30,9 @@ from ledger.fold import READ_AHEAD
 from ledger.log import Identity, Slice
 from ledger.packet import WorkItem
 from ledger.record import Record, record_bytes
-from ledger.recorders.sqlite import FIRSTS, Factory, KnownLog, Move, Position, Recorder, Stand, Written
+from ledger.recorders.address import IndexAddress, recorder_factory
+from ledger.recorders.port import FIRSTS, SNAPSHOTS, KnownLog, Move, Position, Recorder, Stand, Written
+from ledger.tables import Rows
 from ledger.verdict import Verdict
 
 SNAPSHOT_INTERVAL = 256
@@ -51,32 +52,39 @@ def _reached(started: Position, read: Slice) -> Position:
 
 
 class Index(EventSourcedProjection[str]):
-    """The index in one SQLite file. Not thread-safe for writing; any number of processes may write."""
+    """The index in one SQLite file, or in a PostgreSQL database. Not thread-safe for writing; any number of processes
+    may write.
+    """
 
     name = "pauseledger"
+    recorder: Recorder
 
-    def __init__(self, path: Path, projections: Sequence[Projection]) -> None:
-        self.path = path
+    def __init__(self, address: IndexAddress, projections: Sequence[Projection]) -> None:
+        self.address = address
         self._cache = ItemCache()
         self._ahead: dict[int, Ahead] = {}
         self._generation: int | None = None
+        self._generation_shown: int | None = None
         self._settling: Future[None] | None = None
         self._written: Ahead | None = None
         self.projections = projections
         super().__init__()
-        self.recorder: Recorder
-        for projection in projections:
-            self.recorder.run(projection.create_statements)
+        self.tables = tuple(table for projection in projections for table in projection.tables)
+        if self.recorder.is_of_this_version():  # another one is refused when it is asked what log it is of
+            known = self.recorder.table_versions()
+            new = [table for table in self.tables if table.name not in known]
+            self.recorder.make_tables(new)
+            self.recorder.remember_versions(new)
 
     def construct_env(self, name: str, env: Any = None) -> Environment:  # noqa: ARG002
         """Our own settings only: the process's environment must not choose classes for us."""
         return Environment(
             name,
-            {"SQLITE_DBNAME": str(self.path), "ORIGINATOR_ID_TYPE": "text", "IS_SNAPSHOTTING_ENABLED": "y"},
+            {"ORIGINATOR_ID_TYPE": "text", "IS_SNAPSHOTTING_ENABLED": "y"},
         )
 
     def construct_factory(self, env: Environment) -> InfrastructureFactory:
-        return cast(InfrastructureFactory, Factory(env))
+        return recorder_factory(self.address, env)
 
     def construct_mapper(self) -> EntryMapper:
         return EntryMapper(transcoder=self.construct_transcoder())
@@ -86,13 +94,41 @@ class Index(EventSourcedProjection[str]):
 
     def work_item(self, subject: str, *, at: datetime | None = None) -> WorkItem | None:
         """A work item now, or as of its entries with an instant of at most ``at``; null where it has none."""
-        version = None if at is None else self.version_at(subject, at)
+        version = self.recorder.versions([subject]).get(subject, 0) if at is None else self.version_at(subject, at)
+        self._drop_outdated()  # after the version was read: of a later generation it is looked for in no older state
+        if version == 0:
+            return None
+        item = self._cache.get(subject)  # as of a version, in one generation, a state is always the same
+        if item is not None and item.version == version:
+            return item
+        try:
+            item = self._rebuilt(subject, version)
+        except AggregateNotFoundError:
+            return None
+        if at is None:
+            # Newer than this index's own position it may be; then another indexer wrote it, and our next batch, which
+            # starts from where we stood, is fenced and forgets all that is kept here.
+            self._cache.put(item)
+        return item
+
+    def _drop_outdated(self) -> None:
+        """States from before the index was emptied may have the versions of others now."""
+        generation = self.recorder.generation()
+        if generation != self._generation_shown:
+            self._cache.clear()
+            self._generation_shown = generation
+
+    def work_item_at(self, subject: str, version: int) -> WorkItem | None:
+        """A work item after so many of its entries; null after none. Raises ``Fenced`` where they are there no more."""
         if version == 0:
             return None
         try:
-            return self._rebuilt(subject, version)
+            item = self._rebuilt(subject, version)
         except AggregateNotFoundError:
-            return None
+            item = None
+        if item is None or item.version != version:
+            raise Fenced("The index was emptied while it was read.")
+        return item
 
     def _rebuilt(self, subject: str, version: int | None = None) -> WorkItem:
         projector = cast(Any, project)  # the library's type variables leave no room for a frozen state without bases
@@ -203,12 +239,13 @@ class Index(EventSourcedProjection[str]):
         try:
             yield
         except BaseException as error:
-            self._forget()
+            self.forget()
             if isinstance(error, AggregateNotFoundError):
                 raise Fenced("The index was emptied while it was read.") from error
             raise
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Keep nothing of what was read or folded here: another indexer may have been at it since."""
         if self._settling is not None:
             self._settling.exception()  # whatever became of it: the next one must find it ended
         self._cache.clear()
@@ -268,7 +305,7 @@ class Index(EventSourcedProjection[str]):
             Written(
                 move,
                 batch.entries(),
-                [Rows(FIRSTS, 4, firsts), *rows, self._snapshots(batch.changes)],
+                [Rows(FIRSTS, firsts, "keep"), *rows, self._snapshots(batch.changes)],
                 Tracking(f"{log.topic}/{move.partition}", move.reached.next_offset - 1),
             )
         )
@@ -284,12 +321,12 @@ class Index(EventSourcedProjection[str]):
             if after.version // interval > (0 if before is None else before.version) // interval:
                 stored = self.mapper.to_stored_event(ItemSnapshot(after.subject, after.version, after))
                 rows.append((stored.originator_id, stored.originator_version, stored.topic, stored.state))
-        return Rows("INSERT OR REPLACE INTO stored_snapshots", 4, rows)
+        return Rows(SNAPSHOTS, rows, "replace")
 
     def start_over(self) -> None:
         """Empty the index, to be folded again from the log."""
-        self._forget()
-        self.recorder.start_over(table for projection in self.projections for table in projection.tables)
+        self.forget()
+        self.recorder.start_over(self.tables)
 
     def remember(self, log: Identity) -> None:
         """Keep which log this index is made from, unless one is known already."""

@@ -17,6 +17,8 @@ import orjson
 DEEPEST = 128  # well below what any library here reads and writes, snapshots included
 _DIGITS_AS_ONES = bytes(0x31 if 0x30 <= byte <= 0x39 else 0 for byte in range(256))
 _LONG_NUMBER = b"1" * 19  # what an integer beyond 64 bits has at least
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string, closed or not, in a text that need be no JSON: it never goes back, so it takes a time in proportion."""
 _LONGEST_INTEGER = 4_000  # digits; Python refuses more than 4,300
 
 
@@ -30,7 +32,7 @@ def _exact_integer(digits: str) -> int | float:
 
 def _too_deep(text: bytes) -> bool:
     """Whether the brackets of a text, outside its strings, nest deeper than is read."""
-    bare = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", text, flags=re.DOTALL)
+    bare = _STRING.sub(b"", text)
     level = 0
     for bracket in re.findall(rb"[\[\]{}]", bare):
         level += 1 if bracket in b"[{" else -1

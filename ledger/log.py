@@ -16,9 +16,9 @@ The rules that every backend keeps:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ledger.record import Headers, Record
 
@@ -112,4 +112,17 @@ class Log(Protocol):
 
     def close(self) -> None:
         """Wait for nothing: futures that are open stay open for ever."""
+        ...
+
+
+@runtime_checkable
+class Waiting(Protocol):
+    """What a log can do beside the port where it waits for several partitions at once. Others are asked in turns."""
+
+    def ready(self, offsets: Mapping[int, int], *, wait_seconds: float = 0.0) -> Collection[int]:
+        """The partitions of which ``read`` at these offsets gives something at once; waits up to ``wait_seconds``.
+
+        The others are not followed any longer. Raises as ``read``; where nothing comes it may not notice that the log
+        is away.
+        """
         ...

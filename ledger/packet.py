@@ -56,10 +56,11 @@ class Rival(Frozen):
 
 
 class Ended(NamedTuple):
-    """How a pause closed, and by which entry."""
+    """How a pause closed, by which entry, and at which instant."""
 
     outcome: Ending
     closed: int
+    at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,17 @@
 """The publisher: the Python door to the ledger. It owns the deadline; the log's client never gives up by itself.
 
 1. Each event is answered within its deadline: with its verdict, or with ``Unknown``.
-2. A fact that is answered ``Unknown`` lies in the outbox before it is; it is sent again, under the same id, until the
-   log has it, by a later process too. A request is sent only while its caller waits: an old request is no new wish.
+2. A fact that is answered ``Unknown`` lies in the outbox before it is, unless its answer says that it could not be kept
+   (``kept`` is false, and this process logs why); it is sent again, under the same id, until the log has it, by a later
+   process too. A request is sent only while its caller waits: an old request is no new wish.
    (One that was handed to the log's client before its deadline may still be recorded later; the fold judges it.)
 3. Memory is bounded: when the queue is full, ``submit`` waits, at most until the event's deadline.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,14 +20,15 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
 
-from ledger.cloudevents import STRUCTURED_HEADERS
 from ledger.errors import DiskFailed, LedgerError, LogUnavailable, WrongUsage
 from ledger.log import Draft, Receipt
 from ledger.outbox import Outbox
 from ledger.parcels import Answers, Deadlines, Lane, Parcel, answer_all
 from ledger.resending import LOST_SECONDS, Resender
-from ledger.sending import Answer, Outcome, Publishable, Sending, line_of
+from ledger.sending import Answer, Outcome, Publishable, Sending, sending_of
 from ledger.verdict import Verdict
+
+_LOG = logging.getLogger("pauseledger.publisher")
 
 T = TypeVar("T")
 
@@ -62,7 +66,8 @@ class Publisher:
     """Publishes events and answers with their verdicts. Thread-safe; a context manager.
 
     ``open_court`` opens the log when the first thread needs it, again and again while it is unavailable. Any other
-    ``LedgerError`` of it ends the publisher: every call raises it.
+    ``LedgerError`` of it ends the publisher: every call raises it. It is of the process that made it: after an
+    ``os.fork`` its threads are not there, and every call raises ``WrongUsage``.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class Publisher:
         queued_events: int = QUEUED_EVENTS,
     ) -> None:
         self.deadline_seconds = deadline_seconds
+        self._process = os.getpid()
         self._open_court = open_court
         self._outbox = outbox
         self._resender = None if outbox is None else Resender(outbox)
@@ -110,12 +116,13 @@ class Publisher:
     def submit_all(self, events: Iterable[Publishable], *, deadline_seconds: float | None = None) -> Answers:
         """Publish many events in order, with one deadline; the future of what became of each, there by the deadline.
 
-        An event that can never be recorded, or kept, has its error in the place of an answer. Raises ``WrongUsage``
+        An event that can never be recorded has its error in the place of an answer. Raises ``WrongUsage``
         where one is no event at all: then none of them is sent.
         """
         return cast(Answers, self._submitted(events, deadline_seconds, many=True))
 
     def _submitted(self, events: Iterable[Publishable], deadline_seconds: float | None, *, many: bool) -> Future[Any]:
+        self._see_that_it_is_ours()
         if self._fatal is not None:
             raise self._fatal
         if self._closing.is_set():
@@ -123,7 +130,7 @@ class Publisher:
         seconds = self.deadline_seconds if deadline_seconds is None else deadline_seconds
         if not seconds >= 0:  # not even NaN
             raise WrongUsage(f"A deadline in {seconds} s can't be kept.", "Give 0 seconds or more.")
-        sendings = [Sending(line_of(event)) for event in events]
+        sendings = [sending_of(event) for event in events]
         parcel = Parcel(sendings, time.monotonic() + seconds, many=many)
         future = parcel.future
         if not sendings:
@@ -137,13 +144,22 @@ class Publisher:
         return future
 
     @property
+    def trouble(self) -> LedgerError | None:
+        """The error that ended the publisher, and that every call raises; null while it works."""
+        return self._fatal
+
+    @property
     def waiting(self) -> int:
         """How many facts lie in the outbox for this log."""
+        self._see_that_it_is_ours()  # no database outlives a fork either
         return 0 if self._outbox is None else len(self._outbox)
 
     def close(self) -> None:
-        """Answer all that was submitted, at the latest by its deadline, and stop. Nothing in the outbox is lost."""
-        if self._closing.is_set():
+        """Answer all that was submitted, at the latest by its deadline, and stop. Nothing in the outbox is lost.
+
+        In a process that was forked it does nothing: it is its parent's to close.
+        """
+        if self._closing.is_set() or os.getpid() != self._process:
             return
         self._closing.set()
         self._lane.wake()
@@ -155,6 +171,11 @@ class Publisher:
         if self._outbox is not None and not self._worker.is_alive():
             self._outbox.close()
 
+    def _see_that_it_is_ours(self) -> None:
+        if os.getpid() != self._process:
+            problem = f"This publisher is another process's, {self._process}: its threads did not come along."
+            raise WrongUsage(problem, "Open one of its own in each process, after the fork.")
+
     # -- answers ------------------------------------------------------------------------------------
 
     def _answer(self, answers: Sequence[tuple[Sending, Outcome]]) -> list[Sending]:
@@ -162,14 +183,18 @@ class Publisher:
         return answer_all(answers, self._answering)
 
     def _expired(self, sendings: Sequence[Sending]) -> None:
-        """The deadline of events has passed: facts go to the outbox first, then all are answered."""
+        """The deadline of events has passed: facts go to the outbox first, then all are answered.
+
+        Where the outbox can't take them, nobody knows their fate all the same: an error would say that they are not on
+        the log. Their answer says that they are not kept.
+        """
         late = [one for one in sendings if one.outcome is None]
         facts = [one for one in late if not one.is_request and one.entry is None]
         if self._outbox is not None and facts:
             try:
-                numbers = self._outbox.put([(one.subject, one.value, STRUCTURED_HEADERS) for one in facts])
+                numbers = self._outbox.put([(one.subject, one.value, one.headers) for one in facts])
             except LedgerError as error:
-                self._answer([(one, error) for one in facts])
+                _LOG.error("%d facts of unknown fate can't be kept: %s", len(facts), error)
             else:
                 for one, number in zip(facts, numbers, strict=True):
                     one.kept_as = number

@@ -37,6 +37,10 @@ class Record(NamedTuple):
         return f"{self.partition}:{self.offset}"
 
 
+new_record = tuple.__new__
+"""What a reader makes records with, ``new_record(Record, parts)``: a named tuple's own constructor is twice as slow."""
+
+
 def _framed(data: bytes | None) -> bytes:
     return _LENGTH.pack(_NULL) if data is None else _LENGTH.pack(len(data)) + data
 

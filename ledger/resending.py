@@ -37,7 +37,7 @@ class Resender:
             return True
         facts = self._outbox.waiting(BATCH_FACTS, after=self._last)
         self._last = facts[-1].number if facts else 0  # after the newest, from the oldest again
-        futures = put([draft_for(one.subject, one.value, partitions) for one in facts])
+        futures = put([draft_for(one.subject, one.value, partitions, one.headers) for one in facts])
         self._under_way = list(zip(facts, futures, strict=True))
         self._lost_at = time.monotonic() + LOST_SECONDS
         self._settle()

@@ -8,14 +8,14 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from ledger.cloudevents import STRUCTURED_HEADERS, read_line, structured_content
+from ledger.cloudevents import STRUCTURED_HEADERS, content_of, read_line
 from ledger.errors import LedgerError, WrongUsage
 from ledger.events import REQUESTS, Event, is_request
 from ledger.json_text import write_json
 from ledger.log import Draft
 from ledger.logs.limits import draft_size
 from ledger.partitions import partition_of
-from ledger.record import MOST_RECORD_BYTES
+from ledger.record import MOST_RECORD_BYTES, Headers, Record
 from ledger.verdict import Verdict
 
 _ATTEMPTED = "pauseledger.side_effect.attempted"
@@ -75,7 +75,7 @@ class Unknown(NamedTuple):
 Answer = Verdict | Unknown
 
 Outcome = Answer | LedgerError
-"""What becomes of an event: an answer, or why it can never be recorded or kept."""
+"""What becomes of an event: an answer, or why it can never be recorded."""
 
 
 @runtime_checkable
@@ -87,8 +87,23 @@ class ForeignCloudEvent(Protocol):
     def get_data(self) -> Any: ...
 
 
-Publishable = Event | Mapping[str, Any] | bytes | str | ForeignCloudEvent
-"""A typed event, a CloudEvent as a mapping, one line of JSON as it is, or an event of the ``cloudevents`` library."""
+class BinaryEvent(NamedTuple):
+    """An event in binary mode: its data as bytes, and the record's headers, ``ce_`` ones and ``content-type``."""
+
+    value: bytes
+    headers: Headers
+
+
+Publishable = Event | Mapping[str, Any] | bytes | str | ForeignCloudEvent | BinaryEvent
+"""A typed event, a CloudEvent as a mapping, one line of JSON as it is, an event of the ``cloudevents`` library, or an
+event in binary mode, which is recorded as it is."""
+
+
+def sending_of(event: Publishable) -> Sending:
+    """An event on its way. Raises ``WrongUsage`` as :func:`line_of`, and for what is larger than a log takes."""
+    if isinstance(event, BinaryEvent):
+        return Sending(event.value, event.headers)
+    return Sending(line_of(event))
 
 
 def line_of(event: Publishable) -> bytes:
@@ -127,15 +142,28 @@ def _members(event: ForeignCloudEvent) -> dict[str, Any]:
 class Sending:
     """One event on its way: its bytes, what could be read of them, and what became of it."""
 
-    __slots__ = ("_content", "entry", "event", "is_request", "kept_as", "outcome", "parcel", "subject", "value")
+    __slots__ = (
+        "_content",
+        "entry",
+        "event",
+        "headers",
+        "is_request",
+        "kept_as",
+        "outcome",
+        "parcel",
+        "subject",
+        "value",
+    )
 
     parcel: Any
     """What it was submitted in."""
 
-    def __init__(self, value: bytes) -> None:
-        event = read_line(value)
+    def __init__(self, value: bytes, headers: Headers = STRUCTURED_HEADERS) -> None:
+        is_plain = headers is STRUCTURED_HEADERS
+        event = read_line(value) if is_plain else None
         self._content: Mapping[str, Any] = {}
         self.value = value
+        self.headers = headers
         self.event = event
         self.subject: str | None
         if event is not None:
@@ -143,13 +171,13 @@ class Sending:
             self.is_request = is_request(event)
         else:
             with suppress(ValueError):
-                self._content = structured_content(value)
+                self._content = content_of(Record(0, 0, 0, None, value, headers))
             self.subject = _text(self._content.get("subject"))
             self.is_request = _asks(self._content)
         self.outcome: Outcome | None = None
         self.entry: tuple[int, int] | None = None
         self.kept_as: int | None = None
-        if len(value) > _FITS and (size := draft_size(self.draft(1))) > MOST_RECORD_BYTES:
+        if (len(value) > _FITS or not is_plain) and (size := draft_size(self.draft(1))) > MOST_RECORD_BYTES:
             raise WrongUsage(
                 f"An event of {size} bytes is larger than a log takes ({MOST_RECORD_BYTES}).",
                 "Record where the large part is kept, and its digest.",
@@ -170,7 +198,7 @@ class Sending:
 
     def draft(self, partitions: int) -> Draft:
         """The record for a log of so many partitions; on an empty key's partition where it names no subject."""
-        return draft_for(self.subject, self.value, partitions)
+        return draft_for(self.subject, self.value, partitions, self.headers)
 
     def unknown(self) -> Unknown:
         """The answer where there is no better one yet."""
@@ -179,10 +207,10 @@ class Sending:
         return Unknown(subject, name, source, kind, code, self.entry, self.kept_as is not None)
 
 
-def draft_for(subject: str | None, value: bytes, partitions: int) -> Draft:
-    """The record of a line in structured mode."""
+def draft_for(subject: str | None, value: bytes, partitions: int, headers: Headers = STRUCTURED_HEADERS) -> Draft:
+    """The record of an event: of a line in structured mode, unless its headers say otherwise."""
     key = None if subject is None else subject.encode()
-    return Draft(partition_of(subject or "", partitions), key, value, STRUCTURED_HEADERS)
+    return Draft(partition_of(subject or "", partitions), key, value, headers)
 
 
 def _text(value: object) -> str | None:

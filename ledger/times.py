@@ -18,6 +18,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANT = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt]((?:[01]\d|2[0-3]):\d{2}:\d{2})(?:\.(\d+))?(?:([Zz])|([+-])(\d{2}):(\d{2}))", re.ASCII
 )
+_PLAIN_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T(?:[01]\d|2[0-3]):\d{2}:\d{2}(?:\.\d{3}(?:\d{3})?)?Z", re.ASCII)
+"""What the standard library reads as we do, which is nearly all: known in half the time that the parts take."""
 _NUMBER = r"(\d+(?:[.,]\d+)?)"
 _DURATION = re.compile(
     rf"P(?=.)(?:{_NUMBER}W)?(?:{_NUMBER}D)?(?:T(?=.)(?:{_NUMBER}H)?(?:{_NUMBER}M)?(?:{_NUMBER}S)?)?", re.ASCII
@@ -28,6 +30,8 @@ _MOST_DIGITS = 30
 
 def parse_instant(text: str) -> datetime:
     """The instant that an RFC 3339 text names, in UTC. Raises ``ValueError``."""
+    if _PLAIN_INSTANT.fullmatch(text) is not None:
+        return datetime.fromisoformat(text)
     match = _INSTANT.fullmatch(text)
     if match is None:
         raise ValueError("not an RFC 3339 time with an offset, such as 2026-03-28T09:00:00Z")

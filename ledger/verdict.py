@@ -49,6 +49,10 @@ class Verdict(NamedTuple):
         effective = self.first["verdict"] if self.first is not None else self.verdict
         return bool(effective == "accepted")
 
+    def counting(self) -> dict[str, Any]:
+        """The verdict that counts, as scripts read it: of a resend the first one's."""
+        return self.as_dict() if self.first is None else self.first
+
     def as_dict(self) -> dict[str, Any]:
         """The verdict as scripts read it; members that don't apply are left out."""
         content: dict[str, Any] = {

@@ -9,13 +9,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from ledger.batch import Batch, Rows
+from ledger.batch import Batch
 from ledger.decision import debt
 from ledger.packet import Pause, WorkItem
+from ledger.tables import Column, Lookup, Rows, Table, View
 from ledger.times import format_instant, shifted
 from projections.decisions import touched
 
 Kind = Literal["freshness", "heartbeat", "debt"]
+
+ENDED_UNDECIDED = ("terminated", "finished", "abandoned")
+"""How a pause ends without anybody saying what is to become of its action."""
 
 
 class Deadline(NamedTuple):
@@ -44,27 +48,52 @@ class Debt(NamedTuple):
     side_effect_by: str
 
 
+DEADLINES = Table(
+    "deadlines",
+    (
+        Column("subject"),
+        Column("pause"),
+        Column("execution", required=True),
+        Column("owner"),
+        Column("state", required=True),
+        Column("fresh_until"),
+        Column("lapses_at"),
+        Column("debt_since"),
+        Column("debt_due"),
+        Column("undecided_from"),
+    ),
+    ("subject", "pause"),
+    (
+        Lookup("deadlines_debts", ("debt_since",), "debt_since IS NOT NULL"),
+        Lookup("deadlines_fresh", ("fresh_until", "subject", "pause"), "fresh_until IS NOT NULL"),
+        Lookup("deadlines_lapses", ("lapses_at", "subject", "pause"), "lapses_at IS NOT NULL"),
+        Lookup("deadlines_due", ("debt_due", "subject", "pause"), "debt_due IS NOT NULL"),
+        Lookup("deadlines_undecided", ("undecided_from",), "undecided_from IS NOT NULL"),
+    ),
+    (
+        View(
+            "debts",
+            "SELECT subject, pause, execution, owner, state, debt_since AS since, debt_due AS due"
+            " FROM deadlines WHERE debt_since IS NOT NULL",
+        ),
+    ),
+)
+
+
 class Deadlines:
     """The table and its rows: one a pause, and the debts as a view of it."""
 
-    tables = ("deadlines",)
-    create_statements = (
-        "CREATE TABLE IF NOT EXISTS deadlines (subject TEXT, pause TEXT, execution TEXT NOT NULL, owner TEXT,"
-        " state TEXT NOT NULL, fresh_until TEXT, lapses_at TEXT, debt_since TEXT, debt_due TEXT,"
-        " PRIMARY KEY (subject, pause)) WITHOUT ROWID",
-        "CREATE INDEX IF NOT EXISTS deadlines_debts ON deadlines (debt_since) WHERE debt_since IS NOT NULL",
-        "CREATE VIEW IF NOT EXISTS debts AS SELECT subject, pause, execution, owner, state, debt_since AS since,"
-        " debt_due AS due FROM deadlines WHERE debt_since IS NOT NULL",
-    )
+    tables = (DEADLINES,)
 
     def rows(self, batch: Batch) -> list[Rows]:
         changed = [_row(change.after, pause) for change in batch.changes for pause in touched(change)]
-        return [Rows("INSERT OR REPLACE INTO deadlines", 9, changed)]
+        return [Rows(DEADLINES, changed, "replace")]
 
 
 def _row(item: WorkItem, pause: Pause) -> tuple[Any, ...]:
     fresh, lapses = (pause.fresh_until, pause.lapses_at) if pause.is_open else (None, None)
-    times = (fresh, lapses, None if debt(pause) is None else pause.side_effect_since, due_at(pause))
+    since = None if debt(pause) is None else pause.side_effect_since
+    times = (fresh, lapses, since, due_at(pause), undecided_from(pause))
     return (
         item.subject,
         pause.pause,
@@ -73,6 +102,16 @@ def _row(item: WorkItem, pause: Pause) -> tuple[Any, ...]:
         "open" if pause.is_open else "closed",
         *(None if time is None else format_instant(time) for time in times),
     )
+
+
+def undecided_from(pause: Pause) -> datetime | None:
+    """From when a pause counts as expired and never decided (:mod:`projections.undecided`); null where it can't."""
+    if pause.fresh_until is None or pause.grant != "none":
+        return None
+    if pause.ended is None:
+        return pause.fresh_until
+    expired = pause.ended.at >= pause.fresh_until and pause.ended.outcome in ENDED_UNDECIDED
+    return pause.fresh_until if expired else None
 
 
 def due_at(pause: Pause) -> datetime | None:

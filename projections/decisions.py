@@ -9,27 +9,38 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from ledger.batch import Batch, Change, Rows
+from ledger.batch import Batch, Change
 from ledger.decision import Decision, debt, decide
 from ledger.errors import NotFound
 from ledger.json_text import write_json
 from ledger.packet import Pause, WorkItem
+from ledger.tables import Column, Rows, Table
 from ledger.times import format_instant
+
+DECISIONS = Table(
+    "decisions",
+    (
+        Column("subject"),
+        Column("pause"),
+        Column("opened", "integer", required=True),
+        Column("decision", required=True),
+        Column("rule", required=True),
+        Column("as_of", required=True),
+        Column("valid_until"),
+        Column("content", required=True),
+    ),
+    ("subject", "pause"),
+)
 
 
 class Decisions:
     """The table and its rows."""
 
-    tables = ("decisions",)
-    create_statements = (
-        "CREATE TABLE IF NOT EXISTS decisions (subject TEXT, pause TEXT, opened INTEGER NOT NULL,"
-        " decision TEXT NOT NULL, rule TEXT NOT NULL, as_of TEXT NOT NULL, valid_until TEXT, content TEXT NOT NULL,"
-        " PRIMARY KEY (subject, pause)) WITHOUT ROWID",
-    )
+    tables = (DECISIONS,)
 
     def rows(self, batch: Batch) -> list[Rows]:
         changed = [_row(change.after, pause) for change in batch.changes for pause in touched(change)]
-        return [Rows("INSERT OR REPLACE INTO decisions", 8, changed)]
+        return [Rows(DECISIONS, changed, "replace")]
 
 
 def touched(change: Change) -> list[Pause]:

@@ -12,7 +12,18 @@ from projections.decisions import as_of_now
 WITH_DEADLINES = "SELECT DISTINCT subject FROM deadlines WHERE state = 'open' OR debt_since IS NOT NULL"
 WITH_DEBTS = "SELECT DISTINCT subject FROM deadlines WHERE debt_since IS NOT NULL"
 WITH_OWNERS = "SELECT DISTINCT subject FROM owners"
-_ALL = "SELECT DISTINCT originator_id FROM stored_events"
+WITH_OPEN = "SELECT DISTINCT subject FROM deadlines WHERE state = 'open'"
+WITH_PAUSES = "SELECT DISTINCT subject FROM deadlines"
+EVERY = "SELECT DISTINCT originator_id FROM stored_events"
+
+
+def subjects_after(index: Index, candidates: str, after: str, most: int) -> list[str]:
+    """The names of the next work items that ``candidates`` selects, by name; those after ``""`` are all."""
+    name = "originator_id" if candidates == EVERY else "subject"
+    rows = index.recorder.select(
+        f"SELECT {name} FROM ({candidates}) AS named WHERE {name} > ? ORDER BY 1 LIMIT ?", (after, most)
+    )
+    return [subject for (subject,) in rows]
 
 
 def work_items(
@@ -28,7 +39,7 @@ def work_items(
     Now: those that ``candidates`` selects. Then (``at``): all, for a table knows nothing of the past. ``seen`` is told
     of each.
     """
-    for (subject,) in index.recorder.select(f"{candidates if at is None else _ALL} ORDER BY 1"):
+    for (subject,) in index.recorder.select(f"{candidates if at is None else EVERY} ORDER BY 1"):
         item = index.work_item(subject, at=at)
         if seen is not None:
             seen(1)

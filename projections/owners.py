@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from ledger.batch import Batch, Change, Rows
+from ledger.batch import Batch, Change
 from ledger.index import Index
 from ledger.packet import Execution, WorkItem
+from ledger.tables import Column, Rows, Table
 from projections.trail import Line
 
 CHANGES = tuple(
@@ -33,18 +34,29 @@ class Ownership(NamedTuple):
     moved: str | None
 
 
+OWNERS = Table(
+    "owners",
+    (
+        Column("subject"),
+        Column("execution"),
+        Column("role", required=True),
+        Column("owner"),
+        Column("owner_set"),
+        Column("owner_changed"),
+        Column("moved"),
+    ),
+    ("subject", "execution"),
+)
+
+
 class Owners:
     """The table and its rows."""
 
-    tables = ("owners",)
-    create_statements = (
-        "CREATE TABLE IF NOT EXISTS owners (subject TEXT, execution TEXT, role TEXT NOT NULL, owner TEXT,"
-        " owner_set TEXT, owner_changed TEXT, moved TEXT, PRIMARY KEY (subject, execution)) WITHOUT ROWID",
-    )
+    tables = (OWNERS,)
 
     def rows(self, batch: Batch) -> list[Rows]:
         changed = [one for change in batch.changes if _differs(change) for one in owners_of(change.after)]
-        return [Rows("INSERT OR REPLACE INTO owners", 7, changed)]
+        return [Rows(OWNERS, changed, "replace")]
 
 
 def _differs(change: Change) -> bool:
@@ -84,7 +96,7 @@ def ownership_changes(index: Index, subject: str | None = None, *, at: datetime 
     one = "" if subject is None else " AND subject = ?"
     rows = index.recorder.select(
         f"SELECT subject, version FROM trail WHERE verdict = 'accepted' AND type IN ({marks}){one}"
-        " ORDER BY recorded_at, partition, offset",
+        ' ORDER BY recorded_at, partition, "offset"',
         (*CHANGES, *([] if subject is None else [subject])),
     )
     for name, version in rows:

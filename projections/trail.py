@@ -10,25 +10,37 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ledger.batch import Batch, Rows
-from ledger.cloudevents import Fault, content_of, read_event
-from ledger.fold import malformed
+from ledger.batch import Batch
+from ledger.cloudevents import content_of
+from ledger.fold import verdict_of_malformed
 from ledger.index import Index
 from ledger.record import Record, read_record_bytes, record_bytes
+from ledger.tables import Column, Lookup, Rows, Table
 from ledger.times import from_milliseconds
 from ledger.verdict import Verdict
+
+TRAIL = Table(
+    "trail",
+    (
+        Column("partition", "integer"),
+        Column("offset", "integer"),
+        Column("subject"),
+        Column("version", "integer"),
+        Column("recorded_at", "integer", required=True),
+        Column("type"),
+        Column("verdict", required=True),
+        Column("code", required=True),
+        Column("record", "bytes"),
+    ),
+    ("partition", "offset"),
+    (Lookup("trail_malformed", ("subject",), "verdict = 'malformed'"),),
+)
 
 
 class Trail:
     """The table and its rows."""
 
-    tables = ("trail",)
-    create_statements = (
-        "CREATE TABLE IF NOT EXISTS trail (partition INTEGER, offset INTEGER, subject TEXT, version INTEGER,"
-        " recorded_at INTEGER NOT NULL, type TEXT, verdict TEXT NOT NULL, code TEXT NOT NULL, record BLOB,"
-        " PRIMARY KEY (partition, offset)) WITHOUT ROWID",
-        "CREATE INDEX IF NOT EXISTS trail_malformed ON trail (subject) WHERE verdict = 'malformed'",
-    )
+    tables = (TRAIL,)
 
     def rows(self, batch: Batch) -> list[Rows]:
         """Two sets: of a malformed entry the record is kept as well, which the work item's entries hold of others."""
@@ -48,7 +60,7 @@ class Trail:
                 malformed.append((*row, record_bytes(record)))
             else:
                 sound.append((*row, None))
-        return [Rows("INSERT INTO trail", 9, sound), Rows("INSERT INTO trail", 9, malformed)]
+        return [Rows(TRAIL, sound), Rows(TRAIL, malformed)]
 
 
 class Line(NamedTuple):
@@ -104,28 +116,22 @@ def _timed(lines: Iterable[Line], at: datetime | None) -> Iterator[tuple[tuple[d
 
 def _malformed(index: Index, partitions: int, subject: str) -> list[Line]:
     rows = index.recorder.select(
-        "SELECT partition, record FROM trail WHERE subject = ? AND verdict = 'malformed' ORDER BY partition, offset",
+        "SELECT partition, record FROM trail WHERE subject = ? AND verdict = 'malformed'"
+        ' ORDER BY partition, "offset"',
         (subject,),
     )
     records = [read_record_bytes(partition, data)[0] for partition, data in rows]
-    return [Line(record, _verdict_of_malformed(record, partitions)) for record in records]
-
-
-def _verdict_of_malformed(record: Record, partitions: int) -> Verdict:
-    """What was wrong with a record still is: it is found again from its bytes."""
-    fault = read_event(record, partitions)
-    assert isinstance(fault, Fault)
-    return malformed(record, fault)
+    return [Line(record, verdict_of_malformed(record, partitions)) for record in records]
 
 
 def verdict_at(index: Index, partitions: int, partition: int, offset: int) -> Verdict | None:
     """The verdict of one entry; null where none is indexed there."""
     rows = index.recorder.select(
-        "SELECT subject, version, record FROM trail WHERE partition = ? AND offset = ?", (partition, offset)
+        'SELECT subject, version, record FROM trail WHERE partition = ? AND "offset" = ?', (partition, offset)
     )
     if not rows:
         return None
     subject, version, data = rows[0]
     if version is not None:
         return index.entry(subject, version).verdict()
-    return _verdict_of_malformed(read_record_bytes(partition, data)[0], partitions)
+    return verdict_of_malformed(read_record_bytes(partition, data)[0], partitions)

@@ -112,6 +112,7 @@ class Broker:
         voters: str | None = None,
         cluster_id: str | None = None,
         settings: dict[str, str] | None = None,
+        format_options: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
         self.node = node
@@ -119,6 +120,7 @@ class Broker:
         self.voters = voters or f"{node}@{HOST}:{self.controller_port}"
         self.cluster_id = cluster_id or new_cluster_id()
         self.settings = settings or {}
+        self.format_options = format_options
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -136,7 +138,9 @@ class Broker:
         """Format the folder the first time, start, and wait until the broker takes clients."""
         properties = self._write_properties()
         if not (self.folder / "data" / "meta.properties").exists():
-            self._run("kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(properties))
+            self._run(
+                "kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(properties), *self.format_options
+            )
         with open(self.folder / "broker.log", "ab") as output:
             self._process = subprocess.Popen(
                 [*self._java("-Xmx512m"), "kafka.Kafka", str(properties)],
@@ -218,6 +222,7 @@ class Broker:
             "transaction.state.log.min.isr": "1",
             "transaction.state.log.num.partitions": "1",
             "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "500",
             "auto.create.topics.enable": "false",
             **self.settings,
         }

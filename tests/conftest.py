@@ -1,22 +1,33 @@
-"""Fixtures for all tests: a real Kafka broker, started when the first test asks for it, and a fresh topic each."""
+"""Fixtures for all tests: a real Kafka broker and a real PostgreSQL, started when the first test asks for them."""
 
 from __future__ import annotations
 
 import os
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from tests.broker import Broker, Cluster, NoKafkaError, running_broker, running_cluster
+from tests.postgres import NoPostgresError, Postgres, running_postgres
+
+_KAFKAS = (
+    # Sockets whose connection was refused, or that it was closing when its thread was ended, and those of TLS.
+    (r"unclosed <socket\.socket fd=\d+, family=\d+, type=1, proto=6, ", ResourceWarning),
+    ("unclosed <ssl", ResourceWarning),
+    (r"(read|open)_text is deprecated", DeprecationWarning),
+)
+"""What is kafka-python's own doing, and nothing that a test could mend."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """kafka-python 3.0 uses what Python 3.11 deprecates, and leaves sockets open whose connection was refused."""
-    never_connected = r"unclosed <socket\.socket fd=\d+, family=\d+, type=1, proto=6, laddr=\('0\.0\.0\.0', \d+\)>"
-    config.addinivalue_line("filterwarnings", f"ignore:{never_connected}:ResourceWarning")
-    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
+    """Once for each test, and once for the end of the session, which looks at what is left."""
+    for pattern, category in _KAFKAS:
+        config.addinivalue_line("filterwarnings", f"ignore:{pattern}:{category.__name__}")
+        warnings.filterwarnings("ignore", pattern, category)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -35,10 +46,10 @@ Started = TypeVar("Started")
 def _or_skip(start: Callable[[], Started]) -> Started:
     try:
         return start()
-    except NoKafkaError as error:
+    except (NoKafkaError, NoPostgresError) as error:
         if os.environ.get("CI") == "true":
             raise
-        pytest.skip(f"no Kafka broker: {error}")
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +84,28 @@ def topic(broker: Broker) -> str:
     name = f"ledger-{uuid.uuid4()}"
     create_topic(broker.address, name, partitions=3)
     return name
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for the whole session: tests use schemas of their own, and neither stop nor kill it."""
+    running = running_postgres()
+    yield _or_skip(running.__enter__)
+    running.__exit__(None, None, None)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL that the test may stop and kill."""
+    running = running_postgres()
+    yield _or_skip(running.__enter__)
+    running.__exit__(None, None, None)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_index(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Addresses of indexes that nobody has used, in each database that there may be one."""
+    if request.param == "postgres":
+        server: Postgres = request.getfixturevalue("postgres")
+        return server.new_index
+    return lambda: f"sqlite:///{tmp_path}/index-{uuid.uuid4().hex}.db"

@@ -13,7 +13,8 @@ gc.set_threshold(250_000, 20, 100)  # what a ledger holds has no cycles, nor has
 
 import typer  # noqa: E402
 
-from consumers.cli import chores, doctor, listings, publish, queries  # noqa: E402
+from consumers.cli import chores, doctor, listings, publish, queries, run, serve  # noqa: E402
+from consumers.cli.alerts import alerts_app  # noqa: E402
 from ledger.errors import LedgerError  # noqa: E402
 
 app = typer.Typer(
@@ -26,6 +27,9 @@ app = typer.Typer(
 )
 topic_app = typer.Typer(help="The Kafka topic of a ledger.", no_args_is_help=True)
 app.add_typer(topic_app, name="topic")
+app.add_typer(alerts_app, name="alerts")
+token_app = typer.Typer(help="Who may use the HTTP API.", no_args_is_help=True)
+app.add_typer(token_app, name="token")
 
 
 def _print_version(wanted: bool) -> None:
@@ -55,6 +59,9 @@ app.command("rebuild")(chores.rebuild)
 app.command("table")(chores.table)
 app.command("demo")(chores.demo)
 app.command("doctor")(doctor.doctor)
+app.command("run")(run.run)
+app.command("serve")(serve.serve)
+token_app.command("new")(serve.token_new)
 topic_app.command("create")(chores.topic_create)
 
 

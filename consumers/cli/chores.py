@@ -37,16 +37,29 @@ def topic_create(
     durable: Annotated[
         bool, typer.Option("--durable", help="Survive a power cut of all brokers: 3 replicas, each record flushed.")
     ] = False,
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Where the topic is there already it is left as it is.")
+    ] = False,
     as_json: AsJson = False,
     log: LogUrl = None,
 ) -> None:
     """Make the Kafka topic of the ledger, with the settings that a ledger needs."""
-    address = log_address(Settings.read(log).log_url)
+    chosen = Settings.read(log)
+    address = log_address(chosen.log_url)
     if not isinstance(address, KafkaAddress):
         raise WrongUsage("The embedded log has no topic.", "Set PAUSELEDGER_LOG to kafka://HOST:PORT/TOPIC.")
-    from ledger.logs.topic import create_topic
+    from ledger.logs.topic import TopicExists, create_topic, describe_topic, refuse_unusable
 
-    settings = create_topic(",".join(address.servers), address.topic, partitions=partitions, durable=durable)
+    servers, security = ",".join(address.servers), chosen.kafka_security
+    try:
+        settings = create_topic(servers, address.topic, partitions=partitions, durable=durable, security=security)
+        done = "Made the topic"
+    except TopicExists:
+        if not if_missing:
+            raise
+        found = describe_topic(servers, address.topic, security=security)
+        refuse_unusable(address.topic, found.settings)
+        partitions, settings, done = found.partitions, dict(found.settings), "Found the topic"
     if as_json:
         content = {"topic": address.topic, "partitions": partitions, "settings": settings}
         print_json(content)
@@ -54,7 +67,7 @@ def topic_create(
     from consumers.cli import show
 
     out = console()
-    out.print(f"Made the topic {address.topic} with {partitions} partitions.")
+    out.print(f"{done} {address.topic} with {partitions} partitions.")
     out.print(show.pairs(sorted(settings.items())))
 
 

@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Literal, NamedTuple
 
 import typer
 
+from consumers.cli import doctor_fleet, doctor_kafka
+from consumers.cli.finding import Finding
 from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, print_json
 from consumers.indexer import Indexer
 from consumers.settings import Settings
 from ledger.errors import LedgerError
 from ledger.index import Index
 from ledger.log import Log
-from ledger.logs.address import KafkaAddress, log_address, open_log
+from ledger.logs.address import KafkaAddress, log_address
 
 _PACKAGES = ("pauseledger", "eventsourcing", "pydantic", "kafka-python", "orjson", "rfc8785", "typer")
 _CLOCK_SKEW_SECONDS = 2.0
 _CLOCK_ADVICE = "Set this machine's clock and the log's by NTP: deadlines are judged by the log's."
-
-
-class Finding(NamedTuple):
-    """What was looked at, how it is, and what to do where it isn't well."""
-
-    check: str
-    level: Literal["ok", "warning", "problem"]
-    finding: str
-    advice: str = ""
 
 
 def doctor(as_json: AsJson = False, log: LogUrl = None, index: IndexUrl = None) -> None:
@@ -49,18 +40,21 @@ def doctor(as_json: AsJson = False, log: LogUrl = None, index: IndexUrl = None) 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Every finding about a ledger, in the order in which to mend them."""
     yield from _versions()
+    address = log_address(settings.log_url)
+    if isinstance(address, KafkaAddress):
+        yield from doctor_kafka.connection(address, settings.kafka_security)
     try:
-        log = open_log(settings.log_url, timeout_seconds=8.0)
+        log = settings.open_log()
     except LedgerError as error:
         yield Finding("log", "problem", error.problem, error.advice)
         return
     try:
         yield Finding("log", "ok", f"{settings.log_url} answers, with {log.partitions} partitions.")
-        address = log_address(settings.log_url)
         if isinstance(address, KafkaAddress):
-            yield from _topic(address)
+            yield from doctor_kafka.topic(address, settings.kafka_security)
         yield from _clock(log)
         yield from _index(settings, log)
+        yield from doctor_fleet.fleet(settings)
     finally:
         log.close()
 
@@ -74,36 +68,6 @@ def _versions() -> Iterator[Finding]:
     except PackageNotFoundError:
         advice = "Install it: pip install crc32c."
         yield Finding("crc32c", "warning", "Without crc32c a Kafka log is read and written five times slower.", advice)
-
-
-def _topic(address: KafkaAddress) -> Iterator[Finding]:
-    from ledger.logs.topic import LEDGER_SETTINGS, describe_topic
-
-    try:
-        state = describe_topic(",".join(address.servers), address.topic)
-    except LedgerError as error:
-        yield Finding("topic", "problem", error.problem, error.advice)
-        return
-    if not state.settings:
-        yield Finding("topic", "warning", "These credentials may not see the topic's settings.", "Ask who may.")
-    for name, wanted in LEDGER_SETTINGS.items():
-        given = state.settings.get(name)
-        if given is None or given == wanted:
-            continue
-        advice = (
-            f"kafka-configs.sh --alter --entity-type topics --entity-name {address.topic} --add-config {name}={wanted}"
-        )
-        yield Finding("topic", "problem", f"{name} is {given}; a ledger needs {wanted}.", f"Run: {advice}")
-    yield from _durability(state.settings, state.replication)
-
-
-def _durability(settings: Mapping[str, str], replicas: int) -> Iterator[Finding]:
-    durable = replicas >= 3 and settings.get("flush.messages") == "1" and settings.get("min.insync.replicas") == "2"
-    if durable:
-        yield Finding("durability", "ok", f"{replicas} replicas, each record flushed to disk.")
-    else:
-        finding = f"{replicas} replica(s), not flushed by record: a power cut of all can lose acknowledged entries."
-        yield Finding("durability", "warning", finding, "Where that matters, make the topic with --durable.")
 
 
 def _clock(log: Log) -> Iterator[Finding]:
@@ -128,13 +92,13 @@ def _index(settings: Settings, log: Log) -> Iterator[Finding]:
         yield Finding("index", "problem", error.problem, error.advice)
         return
     try:
-        yield from _looked_into(index, log, settings.index_path)
+        yield from _looked_into(index, log)
     finally:
         index.close()
 
 
-def _looked_into(index: Index, log: Log, path: Path) -> Iterator[Finding]:
-    yield from _sound(lambda: str(index.recorder.select("PRAGMA quick_check(1)")[0][0]), path)
+def _looked_into(index: Index, log: Log) -> Iterator[Finding]:
+    yield from _sound(index)
     try:
         indexer = Indexer(log, index)
     except LedgerError as error:
@@ -142,14 +106,18 @@ def _looked_into(index: Index, log: Log, path: Path) -> Iterator[Finding]:
         return
     yield Finding("history", "ok", "The log still holds all that was indexed, unchanged where it was read last.")
     behind = indexer.entries_ahead()
-    yield Finding("index", "ok", f"{path} is {behind:,} entries behind; every command that reads catches up first.")
+    yield Finding(
+        "index", "ok", f"{index.address} is {behind:,} entries behind; every command that reads catches up first."
+    )
 
 
-def _sound(check: Callable[[], str], path: Path) -> Iterator[Finding]:
+def _sound(index: Index) -> Iterator[Finding]:
     try:
-        result = check()
+        damage = index.recorder.damage()
     except LedgerError as error:
         yield Finding("index", "problem", error.problem, error.advice)
         return
-    if result != "ok":
-        yield Finding("index", "problem", f"{path} is damaged: {result}.", "Remove it and run: pauseledger rebuild.")
+    if damage is not None:
+        yield Finding(
+            "index", "problem", f"{index.address} is damaged: {damage}.", "Remove it and run: pauseledger rebuild."
+        )

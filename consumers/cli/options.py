@@ -22,7 +22,8 @@ LogUrl = Annotated[
     typer.Option(
         "--log",
         metavar="URL",
-        help="sqlite:///FILE or kafka://HOST:PORT[,HOST:PORT]/TOPIC. Else PAUSELEDGER_LOG, else sqlite:///pauseledger.db.",
+        help="sqlite:///FILE, kafka://HOST:PORT[,HOST:PORT]/TOPIC or kafka+confluent://…, the same through librdkafka."
+        " Else PAUSELEDGER_LOG, else sqlite:///pauseledger.db.",
     ),
 ]
 IndexUrl = Annotated[

@@ -11,12 +11,8 @@ import typer
 
 from consumers.cli.options import AsJson, At, IndexUrl, LogUrl, Subject, console, counting, instant, print_json
 from consumers.settings import Ledger, Settings
-from ledger.checks import stop_signals
-from ledger.decision import decide
-from ledger.packet import packet_of
 from ledger.partitions import partition_of
-from projections.decisions import as_of_now, decisions, pause_of
-from projections.trail import trail as trail_of
+from projections.answers import decision_answer, decisions_answer, packet_answer, trail_answer
 
 OnePause = Annotated[str | None, typer.Option("--pause", metavar="P", help="One pause of the work item.")]
 
@@ -49,14 +45,11 @@ def decision(
     then = instant(at)
     with caught_up(log, index, subject) as ledger:
         item = ledger.index.work_item(subject, at=then)
-        if pause is not None:
-            item, one = pause_of(item, subject, pause)
-        if item is None:
-            found = []
+        now = datetime.now(UTC)
+        if pause is None:
+            content = decisions_answer(item, now=now, at=then)
         else:
-            as_of = then or as_of_now(item, datetime.now(UTC))
-            found = decisions(item, as_of) if pause is None else [decide(item, one, as_of)]
-    content = [each.as_dict() for each in found]
+            content = [decision_answer(item, subject, pause, now=now, at=then)]
     if as_json:
         print_json(content if pause is None else content[0])
     else:
@@ -75,8 +68,7 @@ def packet(
 ) -> None:
     """Print the packet of a pause: what was about to happen, whose it is, how long it holds, what became of it."""
     with caught_up(log, index, subject) as ledger:
-        item, one = pause_of(ledger.index.work_item(subject, at=instant(at)), subject, pause)
-    content = packet_of(item, one, stop_signals(item, one))
+        content = packet_answer(ledger.index.work_item(subject, at=instant(at)), subject, pause)
     if as_json:
         print_json(content)
     else:
@@ -89,8 +81,7 @@ def trail(subject: Subject, at: At = None, as_json: AsJson = False, log: LogUrl 
     """Print every entry of a work item with its verdict, oldest first."""
     then = instant(at)
     with caught_up(log, index, None) as ledger:
-        lines = trail_of(ledger.index, ledger.indexer.identity.partitions, subject, at=then)
-    content = [line.as_dict() for line in lines]
+        content = trail_answer(ledger.index, ledger.indexer.identity.partitions, subject, at=then)
     if as_json:
         print_json(content)
     else:

@@ -133,6 +133,8 @@ def tally(console: Console, printed: Counter[str]) -> None:
 _COLUMNS = {
     "inbox": ("decision", "subject", "pause", "owner", "due", "reason"),
     "debts": ("due", "since", "subject", "pause", "owner", "side_effect_by", "state"),
+    "alerts": ("deadline", "kind", "subject", "pause", "owner", "told", "id"),
+    "undecided": ("since", "subject", "pause", "owner", "state", "outcome"),
     "deadlines": ("at", "kind", "subject", "pause", "owner"),
     "owners": ("subject", "execution", "role", "owner", "owner_set", "owner_changed"),
 }

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from rich.console import Console
 
@@ -66,9 +65,8 @@ def run_demo(settings: Settings, console: Console, as_json: bool = False, *, sec
 
 def _options(settings: Settings) -> str:
     """The options by which other commands find this ledger."""
-    index = settings.index_path
-    usual = Settings.read(settings.log_url).index_path == index
-    return f"--log {settings.log_url}" + ("" if usual else f" --index sqlite:///{quote(str(index))}")
+    usual = Settings.read(settings.log_url).index_url == settings.index_url
+    return f"--log {settings.log_url}" + ("" if usual else f" --index {settings.index_url}")
 
 
 def play(settings: Settings, heard: Heard, seconds_per_hour: float) -> Day:

@@ -7,20 +7,43 @@ in :mod:`ledger.logs.kafka_writer`, what ``read`` promises in :mod:`ledger.logs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
+from typing import Protocol
 
 from ledger.log import Draft, Identity, Receipt, Slice
-from ledger.logs.kafka_client import Settings
 from ledger.logs.kafka_reader import KafkaReader
+from ledger.logs.kafka_security import PLAINTEXT, KafkaSecurity
 from ledger.logs.kafka_writer import KafkaWriter
 from ledger.logs.limits import refuse_bad_drafts, refuse_bad_partition
 from ledger.logs.topic import DEFAULT_MAX_MESSAGE_BYTES, TopicDesk, refuse_unusable
 
 
+class Writer(Protocol):
+    """What appends to a topic, through one library or another."""
+
+    def append(self, drafts: Sequence[Draft]) -> Sequence[Future[Receipt]]: ...
+
+    def close(self) -> None: ...
+
+
+class Reader(Protocol):
+    """What reads a topic."""
+
+    def read(self, partition: int, offset: int, most: int, wait_seconds: float) -> Slice: ...
+
+    def ready(self, offsets: Mapping[int, int], wait_seconds: float) -> Collection[int]: ...
+
+    def bounds(self, partition: int) -> tuple[int, int]: ...
+
+    def all_bounds(self, partitions: Iterable[int]) -> Sequence[tuple[int, int]]: ...
+
+    def close(self) -> None: ...
+
+
 class KafkaLog:
-    """The log on ``topic``. ``bootstrap_servers`` is ``HOST:PORT[,HOST:PORT]``; ``settings`` are kafka-python's own.
+    """The log on ``topic``. ``bootstrap_servers`` is ``HOST:PORT[,HOST:PORT]``.
 
     Opening asks the brokers, and raises ``LogUnavailable`` when none answers within ``timeout_seconds`` (which bounds
     each later question as well), ``UnusableLog`` where the topic is missing or can't be a ledger.
@@ -32,12 +55,13 @@ class KafkaLog:
         topic: str,
         *,
         timeout_seconds: float = 10.0,
-        settings: Settings | None = None,
+        security: KafkaSecurity = PLAINTEXT,
     ) -> None:
-        servers = bootstrap_servers if isinstance(bootstrap_servers, str) else ",".join(bootstrap_servers)
+        self._servers = bootstrap_servers if isinstance(bootstrap_servers, str) else ",".join(bootstrap_servers)
         self._topic = topic
-        settings = settings or {}
-        self._desk = TopicDesk(servers, topic, timeout_seconds=timeout_seconds, settings=settings)
+        self._timeout_seconds = timeout_seconds
+        self._security = security
+        self._desk = TopicDesk(self._servers, topic, timeout_seconds=timeout_seconds, settings=security.kafka_python())
         try:
             self._partitions = self.identity().partitions
             found = self._desk.settings()
@@ -45,14 +69,26 @@ class KafkaLog:
         except BaseException:
             self._desk.close()
             raise
-        self._writer = KafkaWriter(
-            servers,
-            topic,
-            timeout_seconds=timeout_seconds,
-            settings=settings,
-            most_bytes=int(found.get("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES)),
+        self._writer = self._new_writer(int(found.get("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES)))
+        self._reader = self._new_reader()
+
+    def _new_writer(self, most_bytes: int) -> Writer:
+        return KafkaWriter(
+            self._servers,
+            self._topic,
+            timeout_seconds=self._timeout_seconds,
+            settings=self._security.kafka_python(),
+            most_bytes=most_bytes,
         )
-        self._reader = KafkaReader(servers, topic, self._partitions, timeout_seconds=timeout_seconds, settings=settings)
+
+    def _new_reader(self) -> Reader:
+        return KafkaReader(
+            self._servers,
+            self._topic,
+            self._partitions,
+            timeout_seconds=self._timeout_seconds,
+            settings=self._security.kafka_python(),
+        )
 
     @property
     def partitions(self) -> int:
@@ -77,6 +113,12 @@ class KafkaLog:
         """See the port; an empty slice means that its ``next_offset`` was the end."""
         refuse_bad_partition(partition, self._partitions)
         return self._reader.read(partition, offset, most, wait_seconds)
+
+    def ready(self, offsets: Mapping[int, int], *, wait_seconds: float = 0.0) -> Collection[int]:
+        """See :class:`ledger.log.Waiting`."""
+        for partition in offsets:
+            refuse_bad_partition(partition, self._partitions)
+        return self._reader.ready(offsets, wait_seconds)
 
     def bounds(self, partition: int) -> tuple[int, int]:
         """The first offset kept, and the end of what is committed: an open transaction holds it back."""

@@ -8,7 +8,7 @@ reading on nor going round the partitions seeks.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -19,7 +19,7 @@ from ledger.errors import LogChanged, LogUnavailable, UnusableLog
 from ledger.log import Slice
 from ledger.logs.kafka_client import Settings, connected, explained
 from ledger.logs.kafka_names import read_any_header_name
-from ledger.record import Record
+from ledger.record import Record, new_record
 
 _LOG_APPEND_TIME = 1
 _NOWHERE = -1
@@ -102,6 +102,23 @@ class KafkaReader:
             feed.offset = taken[-1].offset + 1 if feed.unread else self._position(feed)
             return Slice(_records(partition, taken), feed.offset)
 
+    def ready(self, offsets: Mapping[int, int], wait_seconds: float) -> list[int]:
+        """See the port. Polls at least once where nothing is buffered, and returns with the first that came."""
+        with explained(self._topic, self._servers):
+            wanted = [self._at(partition, offset) for partition, offset in offsets.items()]
+            self._follow_only(wanted)
+            if not any(feed.unread for feed in wanted):
+                self._poll(wanted, wait_seconds)
+            return [feed.partition.partition for feed in wanted if feed.unread or self._position(feed) != feed.offset]
+
+    def _follow_only(self, wanted: Sequence[_Feed]) -> None:
+        """Fetch nothing of the other partitions any longer: they are somebody else's."""
+        paused = self._consumer().paused()
+        for feed in self._feeds:
+            if feed not in wanted and feed.partition not in paused:
+                self._consumer().pause(feed.partition)
+                feed.move_to(_NOWHERE)
+
     def _at(self, partition: int, offset: int) -> _Feed:
         """The feed of a partition, at an offset: moved there unless it is there already."""
         feed = self._feeds[partition]
@@ -127,7 +144,7 @@ class KafkaReader:
                     f"Kafka at {self._servers} gave no record of {self._topic!r} within {self._timeout_seconds:g} s.",
                     "See that all brokers run.",
                 )
-            self._poll(feed, left if left > 0 else _FETCH_WAIT_MS / 1000)
+            self._poll([feed], left if left > 0 else _FETCH_WAIT_MS / 1000)
 
     def _is_at_end(self, feed: _Feed) -> bool:
         position = self._position(feed)
@@ -141,37 +158,39 @@ class KafkaReader:
         position = self._consumer().position(feed.partition, timeout_ms=int(self._timeout_seconds * 1000))
         return feed.offset if position is None else int(position)
 
-    def _poll(self, wanted: _Feed, wait_seconds: float) -> None:
+    def _poll(self, wanted: Sequence[_Feed], wait_seconds: float) -> None:
         try:
             polled = self._consumer().poll(int(wait_seconds * 1000), max_records=_ALL)
         except kafka_errors.OffsetOutOfRangeError as error:
             self._drop(wanted, error)
         except kafka_errors.LogTruncationError as error:
-            wanted_offset, wanted.offset = wanted.offset, _NOWHERE
-            raise self._changed(wanted, wanted_offset) from error
+            cut = next((feed for feed in wanted if feed.partition in _named_by(error)), wanted[0])
+            offset, cut.offset = cut.offset, _NOWHERE
+            raise self._changed(cut, offset) from error
         else:
             for partition, records in polled.items():
                 self._buffer(self._feeds[partition.partition], records, wanted)
 
-    def _buffer(self, feed: _Feed, records: Sequence[Any], wanted: _Feed) -> None:
+    def _buffer(self, feed: _Feed, records: Sequence[Any], wanted: Sequence[_Feed]) -> None:
         """Keep records; a partition that is not being read is paused when it has enough of them.
 
         Never the one that is: kafka-python sleeps when nothing is in flight, and after a pause nothing is.
         """
         feed.add(records)
-        if feed is not wanted and feed.unread >= _MOST_BUFFERED:
+        if feed not in wanted and feed.unread >= _MOST_BUFFERED:
             self._consumer().pause(feed.partition)
 
-    def _drop(self, wanted: _Feed, error: kafka_errors.OffsetOutOfRangeError) -> None:
+    def _drop(self, wanted: Sequence[_Feed], error: kafka_errors.OffsetOutOfRangeError) -> None:
         """Stop following the partitions at fault; an error for the caller only where it asked for one of them."""
-        lost: set[TopicPartition] = set(error.args[0]) if error.args and isinstance(error.args[0], dict) else set()
+        lost = _named_by(error)
         for feed in self._feeds:
-            if feed.partition in lost and feed is not wanted:
+            if feed.partition in lost and feed not in wanted:
                 self._consumer().pause(feed.partition)
                 feed.move_to(_NOWHERE)
-        if wanted.partition in lost or not lost:
-            offset, wanted.offset = wanted.offset, _NOWHERE
-            raise self._changed(wanted, offset) from error
+        for feed in wanted:
+            if feed.partition in lost or not lost:
+                offset, feed.offset = feed.offset, _NOWHERE
+                raise self._changed(feed, offset) from error
 
     def _changed(self, feed: _Feed, offset: int) -> LogChanged:
         first, end = self.bounds(feed.partition.partition)
@@ -210,16 +229,27 @@ class KafkaReader:
         )
 
 
+def _named_by(error: Exception) -> set[TopicPartition]:
+    """The partitions that an error of kafka-python is about, where it says so."""
+    return set(error.args[0]) if error.args and isinstance(error.args[0], dict) else set()
+
+
 def _records(partition: int, polled: Sequence[Any]) -> list[Record]:
     records = []
     for found in polled:
         if found.timestamp_type != _LOG_APPEND_TIME:
-            raise UnusableLog(
-                f"The entry {partition}:{found.offset} has its publisher's time, not the broker's.",
-                "Its topic had message.timestamp.type=CreateTime: begin a new one.",
-            )
+            raise publishers_time(partition, found.offset)
         headers = tuple(found.headers)
         if headers == STRUCTURED_HEADERS:
             headers = STRUCTURED_HEADERS  # the very same, which is known again at a glance
-        records.append(Record(partition, found.offset, found.timestamp, found.key, found.value, headers))
+        parts = (partition, found.offset, found.timestamp, found.key, found.value, headers)
+        records.append(new_record(Record, parts))
     return records
+
+
+def publishers_time(partition: int, offset: int) -> UnusableLog:
+    """The error for an entry whose time its publisher could choose."""
+    return UnusableLog(
+        f"The entry {partition}:{offset} has its publisher's time, not the broker's.",
+        "Its topic had message.timestamp.type=CreateTime: begin a new one.",
+    )

@@ -45,6 +45,39 @@ _NEVER_RECORDED: tuple[tuple[type[Exception], str, str], ...] = (
 )
 
 
+class Room:
+    """How many bytes may wait to be recorded, and how many do. ``take`` is called by one thread at a time."""
+
+    def __init__(self, servers: str, timeout_seconds: float) -> None:
+        self._servers = servers
+        self._timeout_seconds = timeout_seconds
+        self._taken = 0
+        self._changed = threading.Condition()
+        self._is_waited_for = False
+
+    def take(self, size: int) -> None:
+        """Wait for room. A batch larger than all of it goes when nothing else waits. Raises ``LogUnavailable``."""
+        with self._changed:
+            self._is_waited_for = True
+            free = self._changed.wait_for(
+                lambda: self._taken == 0 or self._taken + size <= MOST_PENDING_BYTES, self._timeout_seconds
+            )
+            self._is_waited_for = False
+            if not free:
+                raise LogUnavailable(
+                    f"Kafka at {self._servers} takes nothing: {self._taken} bytes wait to be recorded.",
+                    "Nothing of this batch was sent: try again when the brokers answer.",
+                )
+            self._taken += size
+
+    def give(self, size: int) -> None:
+        """What was taken is free again. Thread-safe."""
+        with self._changed:
+            self._taken -= size
+            if self._is_waited_for:
+                self._changed.notify_all()
+
+
 class KafkaWriter:
     """Appends drafts to ``topic``, whose ``max.message.bytes`` is ``most_bytes``. Thread-safe.
 
@@ -63,19 +96,17 @@ class KafkaWriter:
         self._lock = threading.Lock()
         self._producer: KafkaProducer | None = None
         self._abandoned: KafkaProducer | None = None
-        self._pending_bytes = 0
-        self._room = threading.Condition()
-        self._waiting = False
+        self._room = Room(servers, timeout_seconds)
 
     def append(self, drafts: Sequence[Draft]) -> list[Future[Receipt]]:
         """A future for each, which resolves or fails on the producer's thread."""
         for draft in drafts:
-            _refuse_inexpressible(draft)
-            self._refuse_too_large(draft)
-        sizes = [draft_size(draft) + _OVERHEAD_BYTES for draft in drafts]
+            refuse_inexpressible(draft)
+            refuse_too_large(draft, self._topic, self._most_bytes)
+        sizes = [size_in_memory(draft) for draft in drafts]
         with self._lock:
             producer = self._producer_now()
-            self._take_room(sum(sizes))
+            self._room.take(sum(sizes))
             return [self._send(producer, draft, size) for draft, size in zip(drafts, sizes, strict=True)]
 
     def close(self) -> None:
@@ -104,28 +135,6 @@ class KafkaWriter:
             )
         return self._producer
 
-    def _take_room(self, size: int) -> None:
-        """A batch larger than all the room goes when nothing else waits."""
-        with self._room:
-            self._waiting = True  # appends hold the lock, so there is one at most
-            free = self._room.wait_for(
-                lambda: self._pending_bytes == 0 or self._pending_bytes + size <= MOST_PENDING_BYTES,
-                self._timeout_seconds,
-            )
-            self._waiting = False
-            if not free:
-                raise LogUnavailable(
-                    f"Kafka at {self._servers} takes nothing: {self._pending_bytes} bytes wait to be recorded.",
-                    "Nothing of this batch was sent: try again when the brokers answer.",
-                )
-            self._pending_bytes += size
-
-    def _give_room(self, size: int) -> None:
-        with self._room:
-            self._pending_bytes -= size
-            if self._waiting:
-                self._room.notify_all()
-
     def _send(self, producer: KafkaProducer, draft: Draft, size: int) -> Future[Receipt]:
         future: Future[Receipt] = Future()
         future.set_running_or_notify_cancel()  # what is sent can't be called back
@@ -138,7 +147,7 @@ class KafkaWriter:
                 partition=draft.partition,
             )
         except (kafka_errors.KafkaError, AssertionError, OSError) as error:
-            self._give_room(size)
+            self._room.give(size)
             self._abandon(producer)
             future.set_exception(self._unsent(error))
             return future
@@ -147,14 +156,14 @@ class KafkaWriter:
         return future
 
     def _recorded(self, partition: int, size: int, future: Future[Receipt], found: Any) -> None:
-        self._give_room(size)
+        self._room.give(size)
         self._got_through = True
         # A batch that the broker knows for a repetition, and no longer where it lies, has no offset to tell.
         if found.offset >= 0:
             future.set_result(Receipt(partition, found.offset, found.timestamp))
 
     def _failed(self, producer: KafkaProducer, size: int, future: Future[Receipt], error: Exception) -> None:
-        self._give_room(size)
+        self._room.give(size)
         self._abandon(producer)  # it may never send again
         never = None if self._got_through else self._never_recorded(error)
         if never is not None:
@@ -172,23 +181,30 @@ class KafkaWriter:
                 return UnusableLog(f"The topic {self._topic!r} {problem}.", advice)
         return None
 
-    def _refuse_too_large(self, draft: Draft) -> None:
-        size = draft_size(draft) + _RECORD_BYTES + 16 * len(draft.headers)
-        if size > self._most_bytes:
-            raise WrongUsage(
-                f"A record of {size} bytes is larger than the topic {self._topic!r} takes ({self._most_bytes}).",
-                "Raise its max.message.bytes.",
-            )
-
     def _unsent(self, error: Exception) -> LedgerError:
         return LogUnavailable(
             f"Kafka at {self._servers} could not be sent to ({type(error).__name__}).", "Try again later."
         )
 
 
-def _refuse_inexpressible(draft: Draft) -> None:
-    """kafka-python can read, but not write, a null header and a record with neither key nor value."""
+def refuse_inexpressible(draft: Draft) -> None:
+    """A null header and a record with neither key nor value: kafka-python can read them, but not write."""
     if draft.key is None and draft.value is None:
         raise WrongUsage("A record needs a key or a value.")
     if any(value is None for _, value in draft.headers):
         raise WrongUsage("A header of a record that is appended needs a value.")
+
+
+def refuse_too_large(draft: Draft, topic: str, most_bytes: int) -> None:
+    """Raises ``WrongUsage`` for a record that the topic would refuse."""
+    size = draft_size(draft) + _RECORD_BYTES + 16 * len(draft.headers)
+    if size > most_bytes:
+        raise WrongUsage(
+            f"A record of {size} bytes is larger than the topic {topic!r} takes ({most_bytes}).",
+            "Raise its max.message.bytes.",
+        )
+
+
+def size_in_memory(draft: Draft) -> int:
+    """What a draft takes of the room until it is recorded."""
+    return draft_size(draft) + _OVERHEAD_BYTES

@@ -17,6 +17,7 @@ from kafka.admin import ConfigResource
 
 from ledger.errors import LogUnavailable, UnusableLog, WrongUsage
 from ledger.logs.kafka_client import Settings, connected, explained, ledger_error, missing_topic
+from ledger.logs.kafka_security import PLAINTEXT, KafkaSecurity
 from ledger.record import MOST_RECORD_BYTES
 
 Found = TypeVar("Found")
@@ -41,6 +42,10 @@ DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 _TRY_AGAIN_SECONDS = 0.1
 
 
+class TopicExists(WrongUsage):
+    """A topic that was to be made is there."""
+
+
 class TopicState(NamedTuple):
     """A topic as it is now. ``settings`` is empty where the credentials may not see it."""
 
@@ -51,6 +56,8 @@ class TopicState(NamedTuple):
     in_sync: int
     brokers: int
     settings: Mapping[str, str]
+    rights: frozenset[str] | None = None
+    """What these credentials may do with the topic, such as ``READ``; null where the brokers don't say."""
 
 
 class TopicDesk:
@@ -66,13 +73,24 @@ class TopicDesk:
         each_ms = max(1000, int(timeout_seconds * 1000 / 3))
         self._admin = connected(KafkaAdminClient, servers, timeout_seconds, request_timeout_ms=each_ms, **settings)
 
+    @property
+    def topic(self) -> str:
+        """The topic's name."""
+        return self._topic
+
     def close(self) -> None:
         """Close the connection."""
         self._admin.close()
 
     def metadata(self) -> tuple[str, list[dict[str, Any]]]:
         """The topic's UUID and its partitions, as the brokers say now."""
-        found = self._asked(lambda: self._admin.describe_topics([self._topic])[0])
+        return self._identified(self._described())
+
+    def _described(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._asked(lambda: self._admin.describe_topics([self._topic])[0])
+        return found
+
+    def _identified(self, found: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
         if found["error_code"] or not found["partitions"]:
             raise ledger_error(kafka_errors.for_code(found["error_code"] or 3)(), self._topic, self._servers)
         if found["topic_id"] is None:
@@ -94,15 +112,18 @@ class TopicDesk:
 
     def state(self) -> TopicState:
         """All of it."""
-        topic_id, partitions = self.metadata()
+        found = self._described()
+        topic_id, partitions = self._identified(found)
+        rights = found.get("authorized_operations")
         return TopicState(
             self._topic,
             topic_id,
             len(partitions),
-            min(len(found["replica_nodes"]) for found in partitions),
-            min(len(found["isr_nodes"]) for found in partitions),
+            min(len(one["replica_nodes"]) for one in partitions),
+            min(len(one["isr_nodes"]) for one in partitions),
             self.brokers(),
             self.settings(),
+            None if rights is None else frozenset(rights),
         )
 
     def create(self, partitions: int, replication: int | None, settings: Mapping[str, str]) -> None:
@@ -122,7 +143,7 @@ class TopicDesk:
     def _why_not_created(self, error: LogUnavailable | UnusableLog) -> Exception:
         cause = error.__cause__
         if isinstance(cause, kafka_errors.TopicAlreadyExistsError):
-            return WrongUsage(
+            return TopicExists(
                 f"The topic {self._topic!r} is there already.", "Use it as it is, or choose another name."
             )
         if isinstance(cause, kafka_errors.AuthorizationError):
@@ -167,8 +188,8 @@ def refuse_unusable(topic: str, settings: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def _desk(servers: str, topic: str, timeout_seconds: float, settings: Settings | None) -> Iterator[TopicDesk]:
-    desk = TopicDesk(servers, topic, timeout_seconds=timeout_seconds, settings=settings or {})
+def _desk(servers: str, topic: str, timeout_seconds: float, security: KafkaSecurity) -> Iterator[TopicDesk]:
+    desk = TopicDesk(servers, topic, timeout_seconds=timeout_seconds, settings=security.kafka_python())
     try:
         yield desk
     finally:
@@ -183,7 +204,7 @@ def create_topic(
     durable: bool = False,
     *,
     timeout_seconds: float = 30.0,
-    settings: Settings | None = None,
+    security: KafkaSecurity = PLAINTEXT,
 ) -> dict[str, str]:
     """Make the ledger's topic; returns the settings that it was given.
 
@@ -191,7 +212,7 @@ def create_topic(
     exists, where the brokers refuse, and with ``durable`` where they are fewer than 3.
     """
     chosen = {**LEDGER_SETTINGS, **(DURABLE_SETTINGS if durable else {})}
-    with _desk(bootstrap_servers, topic, timeout_seconds, settings) as desk:
+    with _desk(bootstrap_servers, topic, timeout_seconds, security) as desk:
         if durable:
             replication_factor = replication_factor or DURABLE_REPLICAS
             _refuse_too_few(desk.brokers(), replication_factor)
@@ -210,10 +231,10 @@ def _refuse_too_few(brokers: int, replication_factor: int) -> None:
 
 
 def describe_topic(
-    bootstrap_servers: str, topic: str, *, timeout_seconds: float = 10.0, settings: Settings | None = None
+    bootstrap_servers: str, topic: str, *, timeout_seconds: float = 10.0, security: KafkaSecurity = PLAINTEXT
 ) -> TopicState:
     """The topic as it is. Raises ``UnusableLog`` where it is missing."""
-    with _desk(bootstrap_servers, topic, timeout_seconds, settings) as desk:
+    with _desk(bootstrap_servers, topic, timeout_seconds, security) as desk:
         return desk.state()
 
 
@@ -221,6 +242,7 @@ __all__ = [
     "DURABLE_SETTINGS",
     "LEDGER_SETTINGS",
     "TopicDesk",
+    "TopicExists",
     "TopicState",
     "create_topic",
     "describe_topic",

@@ -11,31 +11,39 @@ tear one. The log itself (:mod:`ledger.logs.sqlite`) syncs every append.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
 
 from eventsourcing import sqlite
-from eventsourcing.persistence import IntegrityError, Tracking
+from eventsourcing.persistence import IntegrityError
 from eventsourcing.utils import Environment
 
-from ledger.batch import Name, Rows
-from ledger.entries import EntryRow
-from ledger.errors import Fenced, UnusableLog
-from ledger.recorders.sqlite_file import Datastore, insert_all, insert_many, refuse_foreign
-
-INDEX_FORMAT = 3
-"""Counts the shapes of what an index holds; an older one is made anew from the log."""
-_TRIES = 10
-
-TABLES = (
-    "CREATE TABLE IF NOT EXISTS index_identity ("
-    "one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER, topic TEXT, topic_id TEXT, partitions INTEGER)",
-    "CREATE TABLE IF NOT EXISTS index_positions ("
-    "partition INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL, last_offset INTEGER, last_digest BLOB)",
-    "CREATE TABLE IF NOT EXISTS index_firsts ("
-    "subject TEXT, source TEXT, id TEXT, version INTEGER NOT NULL, PRIMARY KEY (subject, source, id)) WITHOUT ROWID",
+from ledger.batch import Name
+from ledger.errors import Fenced
+from ledger.recorders.port import (
+    INDEX_FORMAT,
+    MIGRATION_MARK,
+    OWN_TABLES,
+    SNAPSHOTS,
+    VERSIONS,
+    KnownLog,
+    Look,
+    Move,
+    Position,
+    Recorder,
+    Stand,
+    Written,
 )
+from ledger.recorders.sqlite_file import Datastore, insert_all, insert_entries, insert_many, refuse_foreign
+from ledger.tables import Kind, Rows, Table, beside, create_statements
+
+_TRIES = 10
+_PATIENCE_SECONDS = 24 * 60 * 60
+_Cursor = sqlite3.Cursor | sqlite.SQLiteCursor
+_KINDS: dict[Kind, str] = {"text": "TEXT", "integer": "INTEGER", "bytes": "BLOB"}
 _MOVE = (
     "INSERT INTO index_positions SELECT :partition, :next_offset, :last_offset, :last_digest "
     # Where no position is, a batch starts at 0: one that started further on is from before a rebuild.
@@ -48,67 +56,16 @@ _STAND = (
     "SELECT user_version, next_offset, last_offset, last_digest"
     " FROM pragma_user_version LEFT JOIN index_positions ON partition = ?"
 )
-FIRSTS = "INSERT OR IGNORE INTO index_firsts"
 
 
-class Position(NamedTuple):
-    """Where the fold of a partition stands: the next offset, and which record was the last one folded."""
-
-    next_offset: int
-    last_offset: int | None = None
-    last_digest: bytes | None = None
-
-
-class Move(NamedTuple):
-    """A batch's step on a partition, made only if the position is still where the batch ``started``, in the same
-    ``generation`` of the index: a rebuild may have come to the same place meanwhile.
-    """
-
-    partition: int
-    started: int
-    reached: Position
-    generation: int
-
-
-class Stand(NamedTuple):
-    """Where the fold of a partition stands, in which generation of the index."""
-
-    generation: int
-    position: Position
-
-
-class Look(NamedTuple):
-    """What an index has, at one moment: the versions of work items, those of first entries by name, and its stand."""
-
-    versions: dict[str, int]
-    firsts: dict[Name, int]
-    stand: Stand
-
-
-class Written(NamedTuple):
-    """What is written of a batch: its entries, the rows of all tables beside them, and where it leads."""
-
-    move: Move
-    entries: Sequence[EntryRow]
-    rows: Sequence[Rows]
-    tracking: Tracking
-
-
-class KnownLog(NamedTuple):
-    """The log that an index was made from."""
-
-    topic: str
-    topic_id: str
-    partitions: int
-
-
-class Recorder(sqlite.SQLiteProcessRecorder):
+class SqliteRecorder(sqlite.SQLiteProcessRecorder, Recorder):
     """Stored entries, tracking, positions and firsts; rows of projections in the same transaction."""
 
     datastore: Datastore
 
     def construct_create_table_statements(self) -> list[str]:
-        return [*super().construct_create_table_statements(), *TABLES]
+        own = [statement for table in OWN_TABLES for statement in _statements(table)]
+        return [*super().construct_create_table_statements(), *own]
 
     def create_table(self) -> None:
         """Make the tables; where another process makes them at the same moment, look again."""
@@ -120,14 +77,14 @@ class Recorder(sqlite.SQLiteProcessRecorder):
         return super().create_table()
 
     def write(self, batch: Written) -> Future[None]:
-        """Write a batch; it counts when the future has its result, and until then no other may be written here.
-
-        Raises ``Fenced`` where another indexer was faster: then nothing of it is written.
-        """
+        """See the port."""
         with self.datastore.writing() as c:
             self._move(c, batch.move)
-            c.executemany(self.insert_events_statement, batch.entries)
             later = []
+            if (statement := insert_entries(self.events_table_name, batch.entries)) is not None:
+                later.append(statement)
+            else:
+                c.executemany(self.insert_events_statement, batch.entries)
             for rows in batch.rows:
                 if (statement := insert_all(rows)) is not None:
                     later.append(statement)
@@ -146,36 +103,16 @@ class Recorder(sqlite.SQLiteProcessRecorder):
             raise Fenced("The index was emptied meanwhile.")
 
     def generation(self) -> int:
-        """How often the index was emptied: what was read of it before, an older generation, is worth nothing."""
+        """See the port."""
         return int(self.select(_GENERATION)[0][0])
 
-    def positions(self) -> dict[int, Position]:
-        """Where each partition stands, by its number; partitions without an entry are not there."""
-        rows = self.select("SELECT partition, next_offset, last_offset, last_digest FROM index_positions")
-        return {row[0]: Position(*row[1:]) for row in rows}
-
-    def known_log(self) -> KnownLog | None:
-        """The log that this index was made from; null before the first entry."""
-        rows = self._identity_rows()
-        if not rows:
-            return None
-        if rows[0][0] < INDEX_FORMAT:
-            raise UnusableLog("The index was made by an older pauseledger.", "Replay the log: pauseledger rebuild.")
-        return KnownLog(*rows[0][1:])
-
-    def _identity_rows(self) -> list[tuple[Any, ...]]:
-        rows = self.select("SELECT format, topic, topic_id, partitions FROM index_identity")
-        if rows and rows[0][0] > INDEX_FORMAT:
-            raise UnusableLog("The index was made by a newer pauseledger.", "Upgrade this one, or name another file.")
-        return rows
-
     def remember_log(self, log: KnownLog) -> None:
-        """Keep which log this index is made from, unless one is known already."""
+        """See the port."""
         with self.datastore.transaction(commit=True) as c:
             c.execute("INSERT OR IGNORE INTO index_identity VALUES (1, ?, ?, ?, ?)", (INDEX_FORMAT, *log))
 
     def versions(self, subjects: Iterable[str]) -> dict[str, int]:
-        """The number of entries of each work item that has any."""
+        """See the port."""
         with self.datastore.reading() as c:
             return self._versions(c, subjects)
 
@@ -189,10 +126,7 @@ class Recorder(sqlite.SQLiteProcessRecorder):
         return found
 
     def look(self, partition: int, subjects: Collection[str] = (), names: Iterable[Name] = ()) -> Look:
-        """What the index has of work items and names, and where it stands, all at one moment.
-
-        ``names`` of other work items are of those that the index has for certain.
-        """
+        """See the port."""
         with self.datastore.reading() as c:
             c.execute("BEGIN")
             try:
@@ -217,36 +151,117 @@ class Recorder(sqlite.SQLiteProcessRecorder):
         return found
 
     def select(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a query, as plain tuples."""
+        """See the port."""
         with self.datastore.reading() as c:
             c.execute(statement, parameters)
             return c.fetchall()
 
-    def start_over(self, tables: Iterable[str]) -> None:
-        """Empty the index in one transaction: these tables, the library's and our own. Not one of a newer version."""
-        self._identity_rows()
-        own = ["index_identity", "index_positions", "index_firsts"]
+    def start_over(self, tables: Iterable[Table]) -> None:
+        """See the port."""
+        self.refuse_newer()
         with self.datastore.transaction(commit=True) as c:
-            for table in [*tables, *own, self.events_table_name, "stored_snapshots"]:
-                c.execute(f"DELETE FROM {table}")
-            c.execute("DELETE FROM tracking WHERE application_name <> '__migration__'")  # the library's own mark
-            c.execute(_GENERATION)
-            c.execute(f"PRAGMA user_version={(c.fetchone()[0] + 1) & 0x7FFFFFFF}")
+            for table in [*OWN_TABLES, SNAPSHOTS]:
+                c.execute(f"DELETE FROM {table.name}")
+            c.execute(f"DELETE FROM {self.events_table_name}")
+            c.execute("DELETE FROM tracking WHERE application_name <> ?", (MIGRATION_MARK,))
+            for table in tables:
+                _drop(c, table)
+                _make(c, table)
+                c.execute(f"INSERT INTO {VERSIONS.name} VALUES (?, ?)", (table.name, table.version))
+            _next_generation(c)
 
-    def run(self, statements: Iterable[str]) -> None:
-        """Run statements that make tables."""
+    def execute(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[int]:
+        """See the port."""
+        changed = []
         with self.datastore.transaction(commit=True) as c:
-            for statement in statements:
-                c.execute(statement)
+            for statement, parameters in statements:
+                c.execute(statement, parameters)
+                c.execute("SELECT changes()")
+                changed.append(c.fetchone()[0])
+        return changed
+
+    def make_tables(self, tables: Iterable[Table]) -> None:
+        """See the port."""
+        with self.datastore.transaction(commit=True) as c:
+            for table in tables:
+                _make(c, table)
+
+    def remember_versions(self, tables: Iterable[Table]) -> None:
+        """See the port."""
+        known = "CASE WHEN EXISTS (SELECT 1 FROM index_positions) THEN 0 ELSE ? END"
+        with self.datastore.transaction(commit=True) as c:
+            for table in tables:
+                statement = f"INSERT OR IGNORE INTO {VERSIONS.name} SELECT ?, {known}"
+                c.execute(statement, (table.name, table.version))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """See the port. A file beside the index is locked: the index itself stays free for others."""
+        path = f"{self.datastore.pool.db_name}.rebuilding"
+        with closing(sqlite3.connect(path, timeout=_PATIENCE_SECONDS, isolation_level=None)) as lock:
+            lock.execute("BEGIN EXCLUSIVE")
+            yield
+
+    def insert(self, rows: Iterable[Rows]) -> None:
+        """See the port."""
+        with self.datastore.transaction(commit=True) as c:
+            for some in rows:
+                c.executemany(insert_many(some), some.rows)
+
+    def drop(self, tables: Iterable[Table]) -> None:
+        """See the port."""
+        with self.datastore.transaction(commit=True) as c:
+            for table in tables:
+                _drop(c, table)
+
+    def swap(self, tables: Sequence[Table], generation: int, last: Callable[[], Iterable[Rows]]) -> None:
+        """See the port."""
+        with self.datastore.writing() as c:
+            if c.execute(_GENERATION).fetchone()[0] != generation:
+                raise Fenced("The index was emptied meanwhile.")
+            for rows in last():
+                c.executemany(insert_many(rows), rows.rows)
+            for table in tables:
+                _drop(c, table)
+                c.execute(f"ALTER TABLE {beside(table).name} RENAME TO {table.name}")
+                _make(c, table)
+                c.execute(f"INSERT OR REPLACE INTO {VERSIONS.name} VALUES (?, ?)", (table.name, table.version))
+            _next_generation(c)
+        self.datastore.committed(()).result()
+
+    def damage(self) -> str | None:
+        """See the port."""
+        found = str(self.select("PRAGMA quick_check(1)")[0][0])
+        return None if found == "ok" else found
 
 
-class Factory(sqlite.SQLiteFactory):
+def _statements(table: Table) -> list[str]:
+    return create_statements(table, _KINDS, options=" WITHOUT ROWID", view="CREATE VIEW IF NOT EXISTS")
+
+
+def _make(c: _Cursor, table: Table) -> None:
+    for statement in _statements(table):
+        c.execute(statement)
+
+
+def _drop(c: _Cursor, table: Table) -> None:
+    for view in table.views:
+        c.execute(f"DROP VIEW IF EXISTS {view.name}")
+    c.execute(f"DROP TABLE IF EXISTS {table.name}")
+
+
+def _next_generation(c: _Cursor) -> None:
+    c.execute(_GENERATION)
+    c.execute(f"PRAGMA user_version={(c.fetchone()[0] + 1) & 0x7FFFFFFF}")
+
+
+class SqliteFactory(sqlite.SQLiteFactory):
     """What the library builds an index on SQLite from."""
 
-    process_recorder_class = Recorder
+    process_recorder_class = SqliteRecorder
 
-    def __init__(self, env: Environment) -> None:
-        refuse_foreign(str(env.get(self.SQLITE_DBNAME)))
-        super().__init__(env)
+    def __init__(self, env: Environment, path: Path) -> None:
+        refuse_foreign(str(path))
+        super().__init__(Environment(env.name, {**env, self.SQLITE_DBNAME: str(path)}))
         self.datastore.close()
-        self.datastore = Datastore(str(env.get(self.SQLITE_DBNAME)))
+        self.datastore = Datastore(str(path))

@@ -12,15 +12,17 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
+from itertools import accumulate
 from pathlib import Path
 
 import orjson
 from eventsourcing import sqlite
 from eventsourcing.persistence import IntegrityError, PersistenceError, ProgrammingError
 
-from ledger.batch import Rows
+from ledger.entries import EntryRow
 from ledger.errors import UnusableLog
 from ledger.logs.sqlite_file import ledger_error
+from ledger.tables import Rows, on_conflict_clause
 
 _LOCK_TIMEOUT_SECONDS = 30
 _CACHE_KIB = 16_384
@@ -31,13 +33,15 @@ _SETTINGS = ("synchronous=NORMAL", f"cache_size=-{_CACHE_KIB}", f"wal_autocheckp
 _TRY_AGAIN_SECONDS = 0.02
 _ANOTHER = "Set PAUSELEDGER_INDEX to the index's file, or to a new one, and run: pauseledger rebuild."
 
-Statement = tuple[str, Sequence[str]]
+Statement = tuple[str, Sequence[str | bytes]]
 """A statement and its parameters."""
 
 
 def insert_many(rows: Rows) -> str:
     """The statement that inserts one of these rows."""
-    return f"{rows.into} VALUES ({', '.join('?' * rows.columns)})"
+    return (
+        f"INSERT INTO {rows.table.name} VALUES ({', '.join('?' * len(rows.table.columns))}){on_conflict_clause(rows)}"
+    )
 
 
 def insert_all(rows: Rows) -> Statement | None:
@@ -51,8 +55,29 @@ def insert_all(rows: Rows) -> Statement | None:
         return None
     if b"\\u0000" in text:
         return None
-    columns = ", ".join(f"json_extract(value, '$[{number}]')" for number in range(rows.columns))
-    return f"{rows.into} SELECT {columns} FROM json_each(?)", (text.decode(),)
+    columns = ", ".join(f"json_extract(value, '$[{number}]')" for number in range(len(rows.table.columns)))
+    statement = f"INSERT INTO {rows.table.name} SELECT {columns} FROM json_each(?) WHERE true{on_conflict_clause(rows)}"
+    return statement, (text.decode(),)
+
+
+def insert_entries(table: str, entries: Sequence[EntryRow]) -> Statement | None:
+    """As :func:`insert_all`, for entries: their bytes go as one blob, out of which SQLite cuts them by their lengths.
+
+    Null where a subject has a NUL.
+    """
+    if not entries:
+        return None
+    subjects, versions, topics, states = zip(*entries, strict=True)
+    lengths = list(map(len, states))
+    text = orjson.dumps(list(zip(subjects, versions, accumulate(lengths, initial=1), lengths, strict=False)))
+    if b"\\u0000" in text:
+        return None
+    subject, version, at, length = (f"json_extract(value, '$[{number}]')" for number in range(4))
+    statement = (
+        f"INSERT INTO {table} (originator_id, originator_version, topic, state)"
+        f" SELECT {subject}, {version}, ?2, substr(?3, {at}, {length}) FROM json_each(?1)"
+    )
+    return statement, (text.decode(), topics[0], b"".join(states))
 
 
 def _set_up(cursor: sqlite3.Cursor, path: str) -> None:

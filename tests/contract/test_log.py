@@ -13,6 +13,7 @@ import pytest
 from ledger.errors import LogChanged, UnusableLog, WrongUsage
 from ledger.log import Draft, Log, Receipt
 from ledger.record import MOST_RECORD_BYTES, Headers, Record
+from tests.faults.waiting import until
 
 WAIT_SECONDS = 20.0
 
@@ -71,20 +72,32 @@ class KafkaBackend(Backend):
         from kafka import KafkaAdminClient
 
         admin = KafkaAdminClient(bootstrap_servers=self.servers)
-        admin.delete_topics([self.topic])
-        admin.close()
+        try:
+            admin.delete_topics([self.topic])
+            # The broker knows of it a moment later, and answers as before until then.
+            until(lambda: admin.describe_topics([self.topic])[0]["error_code"], what="a topic that is gone")
+        finally:
+            admin.close()
 
     def make_again(self) -> None:
         self.remove()
         self._make()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+class ConfluentBackend(KafkaBackend):
+    def open(self) -> Log:
+        from ledger.logs.confluent import ConfluentLog
+
+        return ConfluentLog(self.servers, self.topic)
+
+
+@pytest.fixture(params=["sqlite", *(pytest.param(name, marks=pytest.mark.kafka) for name in ("kafka", "confluent"))])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     """One of each kind."""
     if request.param == "sqlite":
         return SqliteBackend(tmp_path)
-    return KafkaBackend(request.getfixturevalue("broker").address)
+    kind = KafkaBackend if request.param == "kafka" else ConfluentBackend
+    return kind(request.getfixturevalue("broker").address)
 
 
 @pytest.fixture

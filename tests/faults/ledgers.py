@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,23 +11,25 @@ from consumers.indexer import Indexer
 from consumers.settings import Ledger, Settings
 from ledger.cloudevents import STRUCTURED_HEADERS, Fault, read_event
 from ledger.fold import First, fold_entry
+from ledger.index import Index
 from ledger.log import Draft, Log
 from ledger.packet import WorkItem
 from ledger.partitions import partition_of
 from ledger.record import Record
+from ledger.recorders.address import index_address
 
 TABLES = {
-    "trail": "partition, offset",
-    "decisions": "subject, pause",
-    "deadlines": "subject, pause",
-    "owners": "subject, execution",
-    "index_positions": "partition",
-    "index_firsts": "subject, source, id",
-    "stored_events": "originator_id, originator_version",
-    "tracking": "application_name, notification_id",
+    "trail": ("partition", "offset"),
+    "decisions": ("subject", "pause"),
+    "deadlines": ("subject", "pause"),
+    "owners": ("subject", "execution"),
+    "index_positions": ("partition",),
+    "index_firsts": ("subject", "source", "id"),
+    "stored_events": ("originator_id", "originator_version"),
+    "tracking": ("application_name", "notification_id"),
 }
-"""Tables whose rows must be the same whoever indexed, and their keys."""
-_NUMBERED = {"stored_events": "originator_id, originator_version, topic, state"}
+"""Tables whose rows must be the same whoever indexed, and their keys, which are their first columns."""
+_COLUMNS = {"stored_events": "originator_id, originator_version, topic, state"}
 WAIT_SECONDS = 30.0
 
 
@@ -38,13 +39,14 @@ def url(path: Path) -> str:
 
 
 @contextmanager
-def opened(log_url: str, index: Path) -> Iterator[Ledger]:
-    """Log, index and indexer, closed afterwards."""
-    with closing(Settings.read(log_url, url(index)).open(create=True)) as ledger:
+def opened(log_url: str, index: Path | str) -> Iterator[Ledger]:
+    """Log, index (a file, or an address) and indexer, closed afterwards."""
+    index_url = url(index) if isinstance(index, Path) else index
+    with closing(Settings.read(log_url, index_url).open(create=True)) as ledger:
         yield ledger
 
 
-def caught_up(log_url: str, index: Path) -> int:
+def caught_up(log_url: str, index: Path | str) -> int:
     """Fold into an index all that the log holds; how many entries were folded here."""
     with opened(log_url, index) as ledger:
         return ledger.indexer.catch_up()
@@ -65,15 +67,22 @@ def put(log: Log, lines: Sequence[tuple[str | None, bytes]]) -> None:
         future.result(WAIT_SECONDS)
 
 
-def dump(index: Path, *tables: str) -> dict[str, list[tuple[Any, ...]]]:
-    """The rows of tables in the order of their keys: those of the projections and of the index."""
-    with closing(sqlite3.connect(index, timeout=30.0)) as connection:
-        return {
-            table: connection.execute(
-                f"SELECT {_NUMBERED.get(table, '*')} FROM {table} ORDER BY {TABLES[table]}"
-            ).fetchall()
-            for table in tables or TABLES
-        }
+def dump(index: Path | str, *tables: str) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows of tables in the order of their keys: those of the projections and of the index.
+
+    ``index`` is a file, or an address.
+    """
+    address = index if isinstance(index, Path) else index_address(index)
+    with closing(Index(address, ())) as opened_index:
+        select = opened_index.recorder.select
+        rows = {table: select(f"SELECT {_COLUMNS.get(table, '*')} FROM {table}") for table in tables or TABLES}
+    return {table: _by_key(table, found) for table, found in rows.items()}
+
+
+def _by_key(table: str, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Sorted here: databases sort texts in ways of their own."""
+    width = len(TABLES[table])
+    return sorted(rows, key=lambda row: row[:width])
 
 
 def records_of(log: Log) -> list[Record]:

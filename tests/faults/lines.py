@@ -44,11 +44,11 @@ def resume(name: str = "resume-1", pause: str = "p1") -> bytes:
     return line("resume.requested", data, id=name, actor=DANA)
 
 
-def day(count: int, work_items: int = 200) -> Iterator[bytes]:
-    """So many lines of a busy day: each work item pauses, beats its heart, and is annotated, in turns."""
+def day(count: int, work_items: int = 200, first: int = 0) -> Iterator[bytes]:
+    """So many lines of a busy day: each work item, from ``first`` on, pauses, beats its heart, is annotated."""
     for number in range(count):
         turn, item = divmod(number, work_items)
-        subject = f"T-{item}"
+        subject = f"T-{first + item}"
         data: dict[str, Any] = {"execution": "run-1", "pause": f"p{turn // 8}"}
         if turn % 8 == 0:
             data |= opened(f"p{turn // 8}", heartbeat_timeout="PT1H")

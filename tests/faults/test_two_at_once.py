@@ -74,7 +74,7 @@ def check_verdicts(printed: list[list[dict[str, Any]]], shared: int) -> None:
         )
 
 
-def raced(log_url: str, index: Path, happens: Callable[[Indexer], object], batch: int = 100) -> int:
+def raced(log_url: str, index: str, happens: Callable[[Indexer], object], batch: int = 100) -> int:
     """Catch up while, after the first batch was read and before it is written, something else happens to the index."""
     with opened(log_url, index) as ledger:
         wrapped = Wrapped(ledger.log)
@@ -85,7 +85,7 @@ def raced(log_url: str, index: Path, happens: Callable[[Indexer], object], batch
 
 
 def test_an_indexer_that_loses_every_race_still_ends_right(
-    log_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    log_url: str, new_index: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever another indexer does between a read and its write, nothing is folded twice and nothing left out."""
     monkeypatch.setattr(indexer_module, "BATCH_ENTRIES", 100)
@@ -104,7 +104,7 @@ def test_an_indexer_that_loses_every_race_still_ends_right(
     }
     folded_here = {}
     for name, happens in happenings.items():
-        index = tmp_path / f"{name}.db"
+        index = new_index()
         folded_here[name] = raced(log_url, index, happens)
         if name.startswith("a rebuild"):
             caught_up(log_url, index)
@@ -114,11 +114,11 @@ def test_an_indexer_that_loses_every_race_still_ends_right(
 
 
 def test_an_old_indexer_comes_back_after_a_rebuild(
-    log_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    log_url: str, new_index: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stood at the end when the index was emptied: it finds that out, and folds from the start."""
     monkeypatch.setattr(indexer_module, "BATCH_ENTRIES", 100)
-    index = tmp_path / "index.db"
+    index = new_index()
     fill(log_url, tmp_path / "unused.db", list(day(500)))
     with opened(log_url, index) as ledger:
         ledger.indexer.catch_up()
@@ -131,11 +131,13 @@ def test_an_old_indexer_comes_back_after_a_rebuild(
     assert dump(index) == dump(tmp_path / "alone.db")
 
 
-def test_four_indexers_at_once(log_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_four_indexers_at_once(
+    log_url: str, new_index: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Four threads catch up into one new file: together they fold each entry once."""
     monkeypatch.setattr(indexer_module, "BATCH_ENTRIES", 50)
     fill(log_url, tmp_path / "unused.db", list(day(LINES)))
-    index = tmp_path / "index.db"
+    index = new_index()
     caught_up(log_url, tmp_path / "alone.db")
     counts: list[int] = []
     begin = threading.Barrier(4)
@@ -154,11 +156,11 @@ def test_four_indexers_at_once(log_url: str, tmp_path: Path, monkeypatch: pytest
     assert dump(index) == dump(tmp_path / "alone.db")
 
 
-def test_two_processes_catch_up_into_one_index(log_url: str, tmp_path: Path) -> None:
+def test_two_processes_catch_up_into_one_index(log_url: str, new_index: Callable[[], str], tmp_path: Path) -> None:
     """Two commands that index what they need, at the same moment: both end well, and the index is whole."""
     fill(log_url, tmp_path / "unused.db", list(day(LINES)))
-    index = tmp_path / "index.db"
-    addresses = ("--json", "--log", log_url, "--index", url(index))
+    index = new_index()
+    addresses = ("--json", "--log", log_url, "--index", index)
     processes = [start("trail", f"T-{n}", *addresses, folder=tmp_path) for n in range(3)]
     for process in processes:
         out, err = process.communicate(timeout=120)
@@ -168,13 +170,13 @@ def test_two_processes_catch_up_into_one_index(log_url: str, tmp_path: Path) -> 
     assert dump(index) == dump(tmp_path / "alone.db")
 
 
-def test_two_rebuilds_at_once_leave_one_whole_index(log_url: str, tmp_path: Path) -> None:
+def test_two_rebuilds_at_once_leave_one_whole_index(log_url: str, new_index: Callable[[], str], tmp_path: Path) -> None:
     """Each empties what the other has begun; whoever is fenced reads on, and the result is whole."""
     fill(log_url, tmp_path / "unused.db", list(day(LINES)))
-    index = tmp_path / "index.db"
+    index = new_index()
     caught_up(log_url, index)
     expected = dump(index)
-    addresses = ("--json", "--log", log_url, "--index", url(index))
+    addresses = ("--json", "--log", log_url, "--index", index)
     processes = [start("rebuild", *addresses, folder=tmp_path) for _ in range(2)]
     for process in processes:
         _, err = process.communicate(timeout=120)

@@ -6,8 +6,11 @@ import hashlib
 from typing import Any
 
 import pytest
+import rfc8785
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ledger.actions import Action, action_digest, is_identifier, read_action
+from ledger.actions import Action, action_digest, canonical, is_identifier, read_action
 
 PAY = {"kind": "tool", "name": "pay"}
 
@@ -116,3 +119,29 @@ def test_what_is_no_action_is_refused(value: Any) -> None:
 def test_an_identifier_has_1_to_256_characters(value: object, valid: bool) -> None:
     """Characters are counted, not bytes."""
     assert is_identifier(value) is valid
+
+
+_LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.text('\x00\x07\x1f\x7f"\\/\b\t\n\f\r\u2028é\ue000\U0001f600', max_size=5)
+)
+_NAMES = st.text('abB1"\\\x01é\ue000\U0001f600', max_size=3)
+_VALUES = st.recursive(_LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_NAMES, inner, max_size=4))
+
+
+@settings(max_examples=2_000)
+@given(_VALUES)
+def test_the_canonical_form_is_that_of_rfc8785(value: Any) -> None:
+    """Whichever way it was written, byte for byte."""
+    assert canonical(value) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize("value", [2**53, -(2**53), [2**64], {"a": float("inf")}, {"a": "\ud800"}])
+def test_what_has_no_canonical_form_is_refused(value: Any) -> None:
+    """On the quick way as on the other."""
+    with pytest.raises(ValueError):
+        canonical(value)

@@ -12,11 +12,14 @@ import pytest
 from consumers import indexer as indexer_module
 from consumers.publishing import IndexCourt
 from consumers.settings import Ledger
-from ledger.batch import ItemCache
+from ledger.ahead import Ahead
+from ledger.batch import ItemCache, fold_batch, names_of
+from ledger.cloudevents import read_event
 from ledger.errors import DiskFailed, UnusableLog
 from ledger.index import Index
 from ledger.log import Identity, Receipt
-from ledger.recorders.sqlite import INDEX_FORMAT, Position
+from ledger.record import Record
+from ledger.recorders.port import INDEX_FORMAT, Position
 from ledger.sending import Sending
 from tests.faults.ledgers import caught_up, dump, folded, opened, put, url
 from tests.faults.lines import day, note
@@ -183,3 +186,16 @@ def test_an_index_of_an_older_version_asks_for_a_rebuild(tmp_path: Path) -> None
         index.start_over()
         index.remember(Identity("log", "anew", 1))
         assert index.recorder.known_log() is not None
+
+
+def test_verdicts_are_found_by_offset_past_gaps() -> None:
+    """Kafka's markers leave gaps between the offsets: each entry still has its own verdict, and a gap has none."""
+    lines_at = [(offset, value) for offset, (_, value) in zip((0, 1, 4, 5, 9), lines(5), strict=False)]
+    records = [Record(0, at, 1_774_688_400_000, json.loads(value)["subject"].encode(), value) for at, value in lines_at]
+    ahead = Ahead(0, Position(0))
+    for some in (records[:3], records[3:]):
+        events = [read_event(record, 1) for record in some]
+        ahead.add(fold_batch(0, some, events, names_of(events), {}, {}))
+    found = {offset: ahead.verdict(offset) for offset in range(12)}
+    assert {offset for offset, verdict in found.items() if verdict is not None} == {0, 1, 4, 5, 9}
+    assert all(verdict is None or verdict.offset == offset for offset, verdict in found.items())

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from consumers.settings import Ledger
+from consumers.settings import Ledger, Settings
 from ledger import index as index_module
 from ledger.batch import ItemCache
 from ledger.errors import Fenced, LedgerError, UnusableLog
 from ledger.packet import WorkItem
-from ledger.recorders.sqlite import Position
+from ledger.recorders.port import Position
 from tests.faults.ledgers import caught_up, dump, folded, opened, put, url
 from tests.faults.lines import day, line, note
 from tests.vectors import read_vectors
@@ -25,9 +26,9 @@ VECTORS = sorted((Path(__file__).parents[2] / "docs" / "vectors").glob("*.json")
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """An empty ledger on one file."""
-    with opened(url(tmp_path / "ledger.db"), tmp_path / "ledger.db") as made:
+def ledger(tmp_path: Path, new_index: Callable[[], str]) -> Iterator[Ledger]:
+    """An empty ledger."""
+    with opened(url(tmp_path / "log.db"), new_index()) as made:
         yield made
 
 
@@ -52,35 +53,39 @@ def test_every_version_of_every_work_item_is_the_folds(ledger: Ledger, path: Pat
         assert ledger.index.work_item(subject) == known[-1]
 
 
-def test_a_snapshot_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_changes_nothing(
+    tmp_path: Path, new_index: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """States from a snapshot on are those from the start, at and around each snapshot."""
     lines = [(json.loads(value)["subject"], value) for value in day(1_500, work_items=2)]
-    log_url = url(tmp_path / "log.db")
-    with opened(log_url, tmp_path / "with.db") as ledger:
+    log_url, snapped, plain = url(tmp_path / "log.db"), new_index(), new_index()
+    with opened(log_url, snapped) as ledger:
         put(ledger.log, lines)
         monkeypatch.setattr(index_module, "SNAPSHOT_INTERVAL", 16)
         ledger.indexer.catch_up()
         assert ledger.index.recorder.select("SELECT count(*) FROM stored_snapshots")[0][0] >= 2
     monkeypatch.setattr(index_module, "SNAPSHOT_INTERVAL", 1_000_000)
-    caught_up(log_url, tmp_path / "without.db")
-    assert dump(tmp_path / "with.db") == dump(tmp_path / "without.db")
-    with opened(log_url, tmp_path / "with.db") as one, opened(log_url, tmp_path / "without.db") as other:
+    caught_up(log_url, plain)
+    assert dump(snapped) == dump(plain)
+    with opened(log_url, snapped) as one, opened(log_url, plain) as other:
         assert other.index.recorder.select("SELECT count(*) FROM stored_snapshots") == [(0,)]
         for version in [*range(1, 60), *range(600, 751, 7), 750]:
             assert one.index._rebuilt("T-0", version) == other.index._rebuilt("T-0", version)
 
 
-def test_batches_with_snapshots_continue_from_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_with_snapshots_continue_from_the_index(
+    tmp_path: Path, new_index: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An index opened anew for every few entries, each time from its snapshots, holds the same as one in a go."""
     monkeypatch.setattr(index_module, "SNAPSHOT_INTERVAL", 8)
     lines = [(json.loads(value)["subject"], value) for value in day(120, work_items=3)]
-    log_url = url(tmp_path / "log.db")
+    log_url, slowly, at_once = url(tmp_path / "log.db"), new_index(), new_index()
     for start in range(0, len(lines), 10):
-        with opened(log_url, tmp_path / "bit-by-bit.db") as ledger:
+        with opened(log_url, slowly) as ledger:
             put(ledger.log, lines[start : start + 10])
             assert ledger.indexer.catch_up() == 10
-    caught_up(log_url, tmp_path / "at-once.db")
-    assert dump(tmp_path / "bit-by-bit.db") == dump(tmp_path / "at-once.db")
+    caught_up(log_url, at_once)
+    assert dump(slowly) == dump(at_once)
 
 
 def test_ten_thousand_entries_of_one_work_item_stay_small(ledger: Ledger) -> None:
@@ -119,26 +124,26 @@ def test_the_version_at_an_instant_is_exact(tmp_path: Path) -> None:
         assert ledger.index.work_item("T-none") is None
 
 
-def test_starting_over_gives_the_same_again(tmp_path: Path) -> None:
+def test_starting_over_gives_the_same_again(tmp_path: Path, new_index: Callable[[], str]) -> None:
     """Emptied and folded again, every table holds the same rows."""
-    path = tmp_path / "ledger.db"
-    with opened(url(path), path) as ledger:
+    log_url, path = url(tmp_path / "log.db"), new_index()
+    with opened(log_url, path) as ledger:
         put(ledger.log, [(json.loads(value)["subject"], value) for value in day(500, work_items=7)])
         ledger.indexer.catch_up()
     before = dump(path)
-    with opened(url(path), path) as ledger:
+    with opened(log_url, path) as ledger:
         ledger.index.start_over()
         assert not any(dump(path, *EMPTIED).values())
         assert ledger.index.recorder.known_log() is None
         assert ledger.index.work_item("T-1") is None
-    caught_up(url(path), path)
+    caught_up(log_url, path)
     assert dump(path) == before
 
 
-def test_a_batch_that_lost_the_race_writes_nothing(tmp_path: Path) -> None:
+def test_a_batch_that_lost_the_race_writes_nothing(tmp_path: Path, new_index: Callable[[], str]) -> None:
     """The position is compared in the same transaction: entries, rows, firsts and tracking stay as they were."""
-    path = tmp_path / "ledger.db"
-    with opened(url(path), path) as ledger:
+    log_url, path = url(tmp_path / "log.db"), new_index()
+    with opened(log_url, path) as ledger:
         put(ledger.log, [("T-1", note(n)) for n in range(10)])
         read = ledger.log.read(0, 0, most=5)
         identity = ledger.log.identity()
@@ -151,30 +156,51 @@ def test_a_batch_that_lost_the_race_writes_nothing(tmp_path: Path) -> None:
         assert dump(path) == before
 
 
-def test_a_batch_from_before_a_rebuild_writes_nothing(tmp_path: Path) -> None:
+def test_a_batch_from_before_a_rebuild_writes_nothing(tmp_path: Path, new_index: Callable[[], str]) -> None:
     """An index that was emptied meanwhile is no index that stands where the batch started."""
-    path = tmp_path / "ledger.db"
-    with opened(url(path), path) as ledger:
+    log_url, path = url(tmp_path / "log.db"), new_index()
+    with opened(log_url, path) as ledger:
         put(ledger.log, [("T-1", note(n)) for n in range(10)])
         ledger.indexer.catch_up()
         put(ledger.log, [("T-1", note(n)) for n in range(10, 15)])
         stands = ledger.indexer.position(0)
         read = ledger.log.read(0, 10, most=5)
-        with opened(url(path), path) as other:
+        with opened(log_url, path) as other:
             other.index.start_over()
         with pytest.raises(Fenced):
             ledger.index.fold(ledger.log.identity(), 0, stands, read)
         assert not any(dump(path, *EMPTIED).values())
         assert ledger.indexer.catch_up() == 15
-    first = dump(path)
-    caught_up(url(path), tmp_path / "again.db")
-    assert first == dump(tmp_path / "again.db")
+    first, again = dump(path), new_index()
+    caught_up(log_url, again)
+    assert first == dump(again)
 
 
-def test_an_index_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+def test_states_from_before_a_rebuild_are_not_shown(tmp_path: Path, new_index: Callable[[], str]) -> None:
+    """Made again from another log by somebody else, the same version of a work item is another state."""
+    shared = new_index()
+    for name in ("a", "b"):
+        with opened(url(tmp_path / f"{name}.db"), new_index()) as ledger:
+            put(ledger.log, [("T-1", line("execution.claimed", {"execution": "run-1", "owner": f"user:{name}"}))])
+    with opened(url(tmp_path / "a.db"), shared) as reading:
+        reading.indexer.catch_up()
+        before = reading.index.work_item("T-1")
+        assert reading.index.work_item("T-1") is before
+        with closing(Settings.read(url(tmp_path / "b.db"), shared).open_index()) as index:
+            index.start_over()
+        with opened(url(tmp_path / "b.db"), shared) as other:
+            other.indexer.catch_up()
+            known = other.index.work_item("T-1")
+        assert known is not None
+        assert before is not None
+        assert (known.version, known != before) == (before.version, True)
+        assert reading.index.work_item("T-1") == known
+
+
+def test_an_index_of_a_newer_version_is_left_alone(tmp_path: Path, new_index: Callable[[], str]) -> None:
     """Neither read nor emptied: what it holds is for those who understand it."""
-    path = tmp_path / "ledger.db"
-    with opened(url(path), path) as ledger:
+    log_url, path = url(tmp_path / "log.db"), new_index()
+    with opened(log_url, path) as ledger:
         put(ledger.log, [("T-1", note(1))])
         ledger.indexer.catch_up()
         with ledger.index.recorder.datastore.transaction(commit=True) as c:
@@ -182,7 +208,7 @@ def test_an_index_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         before = dump(path)
         with pytest.raises(UnusableLog, match="newer"):
             ledger.index.start_over()
-        with pytest.raises(UnusableLog, match="newer"), opened(url(path), path):
+        with pytest.raises(UnusableLog, match="newer"), opened(log_url, path):
             pass
         assert dump(path) == before
 
@@ -230,39 +256,40 @@ def folded_pauses(count: int) -> WorkItem:
 def test_a_disk_error_while_writing_loses_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that could not be written is not half there, in the file or in memory; the next try writes it."""
     put(ledger.log, [("T-1", note(n)) for n in range(5)])
-    ledger.index.recorder.select("PRAGMA journal_mode")
-    insert = ledger.index.recorder._insert_tracking
+    datastore = ledger.index.recorder.datastore
+    committed = datastore.committed
 
     def full(*_: object) -> None:
+        datastore._roll_back()
         raise LedgerError("the disk is full")
 
-    monkeypatch.setattr(ledger.index.recorder, "_insert_tracking", full)
+    monkeypatch.setattr(datastore, "committed", full)
     with pytest.raises(LedgerError, match="full"):
         ledger.indexer.catch_up()
     assert ledger.index.work_item("T-1") is None
-    monkeypatch.setattr(ledger.index.recorder, "_insert_tracking", insert)
+    monkeypatch.setattr(datastore, "committed", committed)
     assert ledger.indexer.catch_up() == 5
     item = ledger.index.work_item("T-1")
     assert item is not None
     assert item.version == 5
 
 
-def test_a_new_index_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+def test_a_new_index_may_be_opened_by_many_at_once(tmp_path: Path, new_index: Callable[[], str]) -> None:
     """Eight threads make the same file at the same moment, ten times: all get it, and none an error."""
     put_on = url(tmp_path / "log.db")
-    caught_up(put_on, tmp_path / "unused.db")
+    caught_up(put_on, new_index())
     failed: list[BaseException] = []
 
-    def open_it(index: Path, begin: threading.Barrier) -> None:
+    def open_it(index: str, begin: threading.Barrier) -> None:
         begin.wait(30)
         try:
             caught_up(put_on, index)
         except BaseException as error:
             failed.append(error)
 
-    for number in range(10):
-        begin = threading.Barrier(8)
-        threads = [threading.Thread(target=open_it, args=(tmp_path / f"{number}.db", begin)) for _ in range(8)]
+    for _ in range(10):
+        begin, index = threading.Barrier(8), new_index()
+        threads = [threading.Thread(target=open_it, args=(index, begin)) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -270,13 +297,13 @@ def test_a_new_index_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
     assert failed == []
 
 
-def test_an_index_may_be_emptied_and_opened_any_number_of_times(tmp_path: Path) -> None:
+def test_an_index_may_be_emptied_and_opened_any_number_of_times(tmp_path: Path, new_index: Callable[[], str]) -> None:
     """Rebuilding leaves nothing behind that the next opening would trip over."""
-    path = tmp_path / "ledger.db"
+    log_url, path = url(tmp_path / "log.db"), new_index()
     for _ in range(4):
-        with opened(url(path), path) as ledger:
+        with opened(log_url, path) as ledger:
             ledger.index.start_over()
-        with opened(url(path), path) as ledger:
+        with opened(log_url, path) as ledger:
             put(ledger.log, [("T-1", note(1))])
             assert ledger.indexer.catch_up() > 0
     assert [name for name, _ in dump(path)["tracking"]] == ["__migration__", "log/0"]

@@ -122,3 +122,11 @@ def test_what_orjson_refuses_is_written_too() -> None:
     assert write_json({"n": 10**30}) == b'{"n":%d}' % 10**30
     assert write_json([float("inf")]) == b"[null]"
     assert write_json([10**30, float("inf")]) == b"[%d,null]" % 10**30
+
+
+def test_what_is_no_json_is_refused_in_a_time_in_proportion() -> None:
+    """A string that never ends, with a quote at every other byte, is looked through once and not from each of them."""
+    text = b"[" * (DEEPEST + 1) + b'"x' + b'\\"' * 1_000_000
+    for tail in (b"", b"\\", b'"', b"x"):
+        with pytest.raises(ValueError):
+            read_json(text + tail)

@@ -13,7 +13,7 @@ from ledger import events
 from ledger.errors import WrongUsage
 from ledger.events import EVENT_TYPES, REQUESTS
 from ledger.record import MOST_RECORD_BYTES
-from ledger.sending import Sending, Unknown, line_of, request_id
+from ledger.sending import BinaryEvent, Sending, Unknown, line_of, request_id, sending_of
 from tests.faults.lines import event, line
 
 NOTE = event("note.added", {"text": "grüße"})
@@ -129,3 +129,15 @@ def test_ids_of_requests_are_never_the_same_twice() -> None:
     made = {request_id("resume") for _ in range(100)}
     assert len(made) == 100
     assert all(name.startswith("resume-") for name in made)
+
+
+def test_binary_mode_is_recorded_as_it_is() -> None:
+    """Subject and kind are read off the headers; value and headers go into the record unchanged."""
+    headers = (("ce_type", b"pauseledger.resume.requested"), ("ce_subject", b"T-1"), ("ce_id", b"e"))
+    sending = sending_of(BinaryEvent(b'{"a" : 1}', headers))
+    draft = sending.draft(1)
+    assert (draft.key, draft.value, draft.headers) == (b"T-1", b'{"a" : 1}', headers)
+    assert sending.is_request
+    assert sending.names == ("T-1", "e", None, "pauseledger.resume.requested")
+    with pytest.raises(WrongUsage):
+        sending_of(BinaryEvent(b"", (("ce_id", b"x" * (MOST_RECORD_BYTES + 1)),)))

@@ -54,7 +54,7 @@ def test_tables_say_what_the_states_say(tmp_path: Path, monkeypatch: pytest.Monk
         times = {(one.subject, one.pause, one.kind): one.at for item in items for one in deadlines_of(item, later)}
         owed = {(one.subject, one.pause): (one.since, one.due) for item in items for one in debts_of(item, later)}
         assert len(rows["deadlines"]) == sum(len(item.pauses) for item in items)
-        for subject, pause, _, _, _, fresh, lapses, since, due in rows["deadlines"]:
+        for subject, pause, _, _, _, fresh, lapses, since, due, _ in rows["deadlines"]:
             assert fresh == times.get((subject, pause, "freshness"))
             assert lapses == times.get((subject, pause, "heartbeat"))
             assert due == times.get((subject, pause, "debt"))

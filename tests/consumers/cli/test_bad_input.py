@@ -86,6 +86,13 @@ def rewritten_log(folder: Path) -> dict[str, str]:
     return log_at(execute(sound(folder), "UPDATE log_records SET value = x'00'"))
 
 
+NO_SERVER = "postgresql://nobody:secret@127.0.0.1:1/none"
+
+
+def no_server(folder: Path) -> dict[str, str]:
+    return {"PAUSELEDGER_LOG": url(sound(folder)), "PAUSELEDGER_INDEX": NO_SERVER}
+
+
 CASES: dict[str, Callable[[Path], Case]] = {
     "a log that is a folder": lambda f: Case(log_at(f), ("folder",)),
     "a log of noise": lambda f: Case(log_at(noise(f / "x.db")), ("no SQLite file",)),
@@ -102,7 +109,8 @@ CASES: dict[str, Callable[[Path], Case]] = {
     "an index in no folder": lambda f: Case(index_at(f, f / "no" / "i.db"), ("no folder",)),
     "a newer index": lambda f: Case(newer_index(f), ("newer",)),
     "an index of another log": lambda f: Case(of_another_log(f), ("rebuild",)),
-    "an index in PostgreSQL": lambda f: Case({"PAUSELEDGER_INDEX": "postgresql://h/d"}, ("PostgreSQL",), 2),
+    "no PostgreSQL there": lambda f: Case(no_server(f), ("did not answer", "PostgreSQL runs")),
+    "a schema that is none": lambda f: Case({"PAUSELEDGER_INDEX": f"{NO_SERVER}?schema=A-b"}, ("schema",), 2),
 }
 
 

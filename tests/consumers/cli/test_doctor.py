@@ -11,11 +11,15 @@ import pytest
 from ledger.cloudevents import STRUCTURED_HEADERS
 from ledger.log import Draft
 from ledger.logs.sqlite import SqliteLog
-from tests.broker import Broker
+from ledger.logs.topic import create_topic
+from tests.broker import Broker, free_port
 from tests.consumers.cli.test_bad_input import make_topic
+from tests.consumers.processes import processes
 from tests.faults.command import run
+from tests.faults.ledgers import url
 from tests.faults.lines import note
 
+SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
 MEMBERS = {"check", "level", "finding", "advice"}
 
 
@@ -77,3 +81,53 @@ def test_a_topic_that_forgets(tmp_path: Path, broker: Broker) -> None:
     assert found.code == 1
     problems = [one for one in found.json if one["level"] == "problem" and "retention.ms" in one["finding"]]
     assert [name in one["advice"] and "retention.ms=-1" in one["advice"] for one in problems] == [True]
+
+
+@pytest.mark.kafka
+def test_the_fleet_is_looked_at(tmp_path: Path, broker: Broker) -> None:
+    """How many processes each group has, which extras there are, and whether the metrics' address is free."""
+    topic = str(uuid.uuid4())
+    env = {"PAUSELEDGER_LOG": f"kafka://{broker.address}/{topic}", "PAUSELEDGER_GROUP": topic}
+    run("topic", "create", folder=tmp_path, env=env)
+    with processes(tmp_path, env["PAUSELEDGER_LOG"], url(tmp_path / "pauseledger.db"), group=topic) as fleet:
+        process = fleet.start(metrics=str(port := free_port()))
+        process.has_share()
+        found = {one["check"]: one for one in run("doctor", "--json", folder=tmp_path, env=env).json}
+        assert f"{topic}-indexer: 1" in found["groups"]["finding"]
+        assert f"{topic}-watcher: 0" in found["groups"]["finding"]
+        assert "tracing" in found["extras"]["finding"]
+        assert "metrics" not in found
+        for address, level in ((str(port), "warning"), (str(free_port()), "ok"), ("nowhere", "problem")):
+            told = run("doctor", "--json", folder=tmp_path, env=env | {"PAUSELEDGER_METRICS": address}).json
+            assert [one["level"] for one in told if one["check"] == "metrics"] == [level]
+        assert process.drained() == 0
+
+
+@pytest.mark.kafka
+def test_the_topics_beside_a_ledger_are_looked_at(tmp_path: Path, broker: Broker) -> None:
+    """Those that are there are named; one with another partition count is a problem."""
+    topic = f"ledger-{uuid.uuid4()}"
+    for name, partitions in ((topic, 2), (f"{topic}.decisions", 2), (f"{topic}.alerts", 3)):
+        create_topic(broker.address, name, partitions=partitions)
+    found = run("doctor", "--json", folder=tmp_path, env={"PAUSELEDGER_LOG": f"kafka://{broker.address}/{topic}"})
+    said = {one["level"]: one["finding"] for one in found.json if one["check"] == "topics"}
+    assert said["ok"].endswith(f"there is {topic}.decisions, {topic}.alerts.")
+    assert f"{topic}.alerts has 3 partitions" in said["problem"]
+
+
+@pytest.mark.parametrize(
+    ("env", "check", "level"),
+    [
+        ({"WEBHOOKS": "https://example.org/x"}, "webhooks", "problem"),
+        ({"WEBHOOKS": "https://example.org/x", "WEBHOOK_SECRET": SECRET}, "webhooks", "ok"),
+        ({"WEBHOOKS": "http://example.org/x", "WEBHOOK_SECRET": SECRET}, "webhooks", "warning"),
+        ({"API_TOKENS": "nowhere.json"}, "tokens", "problem"),
+        ({"METRICS": "127.0.0.1:0"}, "metrics", "ok"),
+    ],
+)
+def test_what_a_fleet_is_set_up_with_is_looked_at(tmp_path: Path, env: dict[str, str], check: str, level: str) -> None:
+    """Webhooks without a secret or over http, a tokens file that is not there, the address of the metrics."""
+    run("publish", folder=tmp_path, stdin=note(1))
+    settings = {f"PAUSELEDGER_{name}": value for name, value in env.items()}
+    found = run("doctor", "--json", folder=tmp_path, env=settings)
+    assert [one["level"] for one in found.json if one["check"] == check] == [level], found

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import UnusableLog, WrongUsage
-from ledger.logs.address import KafkaAddress, index_url_for, log_address, open_log
+from ledger.logs.address import KafkaAddress, index_url_for, log_address, log_name, open_log
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from ledger.logs.address import KafkaAddress, index_url_for, log_address, open_l
         ("sqlite:////var/lib/log.db", Path("/var/lib/log.db")),
         ("sqlite:///my%20log.db", Path("my log.db")),
         ("kafka://k1:9092/ledger", KafkaAddress(("k1:9092",), "ledger")),
+        ("kafka+confluent://k1:9092/ledger", KafkaAddress(("k1:9092",), "ledger", "confluent-kafka")),
         (
             "kafka://k1:9092,10.0.0.2:9093,[::1]:9/a.b_c-d",
             KafkaAddress(("k1:9092", "10.0.0.2:9093", "[::1]:9"), "a.b_c-d"),
@@ -37,7 +38,7 @@ def test_both_forms_are_understood(url: str, address: Path | KafkaAddress) -> No
     [
         "", "ledger.db", "sqlite://", "sqlite:///", "sqlite:////", "sqlite://host/file", "sqlite:///:memory:?mode=memory",
         "sqlite:///:memory:", "SQLITE:///x", "kafka://", "kafka://host/topic", "kafka://host:9092", "kafka://host:9092/",
-        "kafka://host:9092/a/b", "kafka://host:9092/a b", "kafka://h:1,/t", "http://host:80/x", "postgresql://h/x",
+        "kafka://host:9092/a/b", "kafka://host:9092/a b", "kafka://h:1,/t", "confluent://h:1/t", "http://host:80/x", "postgresql://h/x",
     ],
 )  # fmt: skip
 def test_anything_else_is_wrong_usage_that_names_both_forms(url: str) -> None:
@@ -63,6 +64,18 @@ def test_the_index_lies_in_the_embedded_logs_file_or_beside_kafka_in_the_default
     """Protocol, section 8."""
     assert index_url_for("sqlite:////srv/log.db") == "sqlite:////srv/log.db"
     assert index_url_for("kafka://h:1/t") == "sqlite:///pauseledger.db"
+
+
+def test_a_log_has_one_name_whichever_client() -> None:
+    """What waits in an outbox for a log waits for it through either client."""
+    assert log_name("kafka+confluent://h:1/t") == log_name("kafka://h:1/t") == "kafka://h:1/t"
+
+
+def test_a_client_that_is_not_installed_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the extra, before any broker is asked."""
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    with pytest.raises(WrongUsage, match=r"pip install 'pauseledger\[confluent\]'"):
+        open_log("kafka+confluent://127.0.0.1:1/t")
 
 
 def test_the_embedded_log_needs_no_kafka(tmp_path: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,10 +13,11 @@ import pytest
 from ledger.errors import LedgerError, LogChanged, LogUnavailable, UnusableLog, WrongUsage
 from ledger.log import Draft
 from ledger.logs import kafka_writer
+from ledger.logs.confluent import ConfluentLog
 from ledger.logs.kafka import KafkaLog
 from ledger.logs.topic import LEDGER_SETTINGS, create_topic, describe_topic
 from ledger.record import Record, read_record_bytes, record_bytes
-from tests.broker import Broker, Cluster, free_port
+from tests.broker import Broker, Cluster
 
 pytestmark = pytest.mark.kafka
 
@@ -27,10 +25,13 @@ WAIT_SECONDS = 30.0
 DRAFT = Draft(0, b"k", b"v" * 400)
 
 
-@pytest.fixture
-def log(broker: Broker, topic: str) -> Iterator[KafkaLog]:
-    """An empty log of three partitions."""
-    with closing(KafkaLog(broker.address, topic)) as opened:
+CLIENTS = pytest.mark.parametrize("kind", [KafkaLog, ConfluentLog])
+
+
+@pytest.fixture(params=[KafkaLog, ConfluentLog])
+def log(request: pytest.FixtureRequest, broker: Broker, topic: str) -> Iterator[KafkaLog]:
+    """An empty log of three partitions, through each client."""
+    with closing(request.param(broker.address, topic)) as opened:
         yield opened
 
 
@@ -219,7 +220,8 @@ def test_partitions_are_read_in_turns_without_loss(
     monkeypatch: pytest.MonkeyPatch, log: KafkaLog, buffered: int
 ) -> None:
     """Going round in small slices gives each one's records once and in order, however often one is paused."""
-    monkeypatch.setattr("ledger.logs.kafka_reader._MOST_BUFFERED", buffered)
+    for client in ("kafka", "confluent"):
+        monkeypatch.setattr(f"ledger.logs.{client}_reader._MOST_BUFFERED", buffered)
     futures = log.append([Draft(n % 3, b"k" * 900, b"%d" % n) for n in range(30000)])
     for future in futures:
         future.result(WAIT_SECONDS)
@@ -235,7 +237,8 @@ def test_partitions_are_read_in_turns_without_loss(
 
 def test_a_partition_that_was_buffered_full_is_read_on(monkeypatch: pytest.MonkeyPatch, log: KafkaLog) -> None:
     """A followed partition that nobody reads is paused, not lost."""
-    monkeypatch.setattr("ledger.logs.kafka_reader._MOST_BUFFERED", 10)
+    for client in ("kafka", "confluent"):
+        monkeypatch.setattr(f"ledger.logs.{client}_reader._MOST_BUFFERED", 10)
     for partition in (0, 1):
         assert log.read(partition, 0, most=1) == ([], 0)
     for future in log.append([Draft(n % 2, b"k", b"%d" % n) for n in range(1000)]):
@@ -275,7 +278,7 @@ def test_records_deleted_at_the_start_are_a_change_of_the_log(topic: str, admin:
     ]
 
 
-def test_what_kafka_python_cannot_write_is_refused(log: KafkaLog) -> None:
+def test_what_the_clients_cannot_write_is_refused(log: KafkaLog) -> None:
     """A null header, and a record with neither key nor value: known gaps, said before anything is sent."""
     for draft in (Draft(0, None, None), Draft(0, b"k", b"v", (("h", None),))):
         with pytest.raises(WrongUsage, match="needs a"):
@@ -283,49 +286,29 @@ def test_what_kafka_python_cannot_write_is_refused(log: KafkaLog) -> None:
     assert log.bounds(0) == (0, 0)
 
 
-def test_a_record_larger_than_the_topic_takes_is_refused_before_it_is_sent(broker: Broker, admin: Any) -> None:
+@CLIENTS
+def test_a_record_larger_than_the_topic_takes_is_refused_before_it_is_sent(
+    broker: Broker, admin: Any, kind: type[KafkaLog]
+) -> None:
     """kafka-python would fail every other record with it; so do batches of a topic smaller than a batch usually is."""
     name = f"small-{uuid.uuid4()}"
     settings = {**LEDGER_SETTINGS, "max.message.bytes": "2000"}
     admin.create_topics({name: {"num_partitions": 1, "configs": settings}}, wait_for_metadata=True)
-    with closing(KafkaLog(broker.address, name)) as log:
+    with closing(kind(broker.address, name)) as log:
         with pytest.raises(WrongUsage, match=r"is larger than the topic .* takes"):
             log.append([DRAFT, Draft(0, b"k", bytes(1800)), DRAFT])
         futures = log.append([DRAFT] * 20 + [Draft(0, b"k", bytes(1700))] + [DRAFT] * 20)
         assert [future.result(WAIT_SECONDS).offset for future in futures] == list(range(41))
 
 
-def test_a_broker_that_is_not_there_is_said_within_the_timeout() -> None:
-    """Also that no thread stays behind to knock on."""
-    threads = threading.active_count()
-    started = time.monotonic()
-    with pytest.raises(LogUnavailable, match="within 1 s"):
-        KafkaLog(f"127.0.0.1:{free_port()}", "ledger", timeout_seconds=1)
-    assert time.monotonic() - started < 10
-    assert threading.active_count() <= threads
-
-
-@pytest.mark.parametrize("servers", ["127.0.0.1:{port}", "no-such-host.invalid:9092"])
-def test_nothing_but_our_one_line_reaches_the_terminal(servers: str) -> None:
-    """kafka-python's own log stays away from stderr."""
-    url = f"kafka://{servers.format(port=free_port())}/ledger"
-    code = (
-        "import sys; from ledger.errors import LedgerError; from ledger.logs.address import open_log\n"
-        f"try: open_log({url!r}, timeout_seconds=1)\n"
-        "except LedgerError as error: sys.exit(str(error))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith("No Kafka broker at")
-    assert len(done.stderr.splitlines()) == 1
-
-
-def test_a_frozen_broker_delays_and_loses_nothing(monkeypatch: pytest.MonkeyPatch, own_broker: Broker) -> None:
+@CLIENTS
+def test_a_frozen_broker_delays_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, own_broker: Broker, kind: type[KafkaLog]
+) -> None:
     """Futures stay open, a full buffer refuses whole batches, reads and questions end; then all is recorded once."""
     monkeypatch.setattr(kafka_writer, "MOST_PENDING_BYTES", 100_000)
     create_topic(own_broker.address, "ledger", partitions=1)
-    with closing(KafkaLog(own_broker.address, "ledger", timeout_seconds=1)) as log:
+    with closing(kind(own_broker.address, "ledger", timeout_seconds=1)) as log:
         sent = list(log.append([Draft(0, b"k", b"0")]))
         sent[0].result(WAIT_SECONDS)
         own_broker.pause()
@@ -349,10 +332,11 @@ def test_a_frozen_broker_delays_and_loses_nothing(monkeypatch: pytest.MonkeyPatc
         assert [record.offset for record in records] == [receipt.offset for receipt in receipts]
 
 
-def test_a_killed_broker_comes_back_and_the_handle_goes_on(own_broker: Broker) -> None:
+@CLIENTS
+def test_a_killed_broker_comes_back_and_the_handle_goes_on(own_broker: Broker, kind: type[KafkaLog]) -> None:
     """The same handle appends and reads again; what was sent meanwhile is recorded once."""
     create_topic(own_broker.address, "ledger", partitions=1)
-    with closing(KafkaLog(own_broker.address, "ledger", timeout_seconds=2)) as log:
+    with closing(kind(own_broker.address, "ledger", timeout_seconds=2)) as log:
         log.append([Draft(0, b"k", b"before")])[0].result(WAIT_SECONDS)
         before = log.identity()
         own_broker.kill()
@@ -367,7 +351,8 @@ def test_a_killed_broker_comes_back_and_the_handle_goes_on(own_broker: Broker) -
         assert log.identity() == before
 
 
-def test_losing_the_leader_loses_and_doubles_nothing(cluster: Cluster) -> None:
+@CLIENTS
+def test_losing_the_leader_loses_and_doubles_nothing(cluster: Cluster, kind: type[KafkaLog]) -> None:
     """A durable topic on three brokers, the leader killed while records are sent: each is there exactly once."""
     from kafka import KafkaAdminClient
 
@@ -376,7 +361,7 @@ def test_losing_the_leader_loses_and_doubles_nothing(cluster: Cluster) -> None:
     assert (state.replication, state.settings["min.insync.replicas"], state.settings["flush.messages"]) == (3, "2", "1")
     with KafkaAdminClient(bootstrap_servers=cluster.address) as admin:
         leader = admin.describe_topics(["ledger"])[0]["partitions"][0]["leader_id"]
-    with closing(KafkaLog(cluster.address, "ledger", timeout_seconds=20)) as log:
+    with closing(kind(cluster.address, "ledger", timeout_seconds=20)) as log:
         futures = []
         for n in range(300):
             futures += log.append([Draft(0, b"k", b"%d" % n)])

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from ledger.batch import Rows
 from ledger.recorders.sqlite_file import insert_all, insert_many
+from ledger.tables import Column, Rows, Table
 
-TABLE = "CREATE TABLE t (a TEXT, b INTEGER, c TEXT)"
+MADE = "CREATE TABLE t (a TEXT, b INTEGER, c TEXT)"
+TABLE = Table("t", (Column("a"), Column("b", "integer"), Column("c")), ())
 TEXTS = [
     "",
     "T-1",
@@ -34,14 +35,14 @@ NUMBERS = [None, 0, -1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63)]
 
 def inserted(statement: str, *parameters: Any, many: bool) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(":memory:")) as connection:
-        connection.execute(TABLE)
+        connection.execute(MADE)
         (connection.executemany if many else connection.execute)(statement, *parameters)
         return connection.execute("SELECT a, typeof(a), b, typeof(b), c, typeof(c) FROM t ORDER BY rowid").fetchall()
 
 
 def test_rows_are_the_same_either_way() -> None:
     """Every kind of text and number that a table of ours may hold, types included."""
-    rows = Rows("INSERT INTO t", 3, [(text, number, None) for text in TEXTS for number in NUMBERS])
+    rows = Rows(TABLE, [(text, number, None) for text in TEXTS for number in NUMBERS])
     at_once = insert_all(rows)
     assert at_once is not None
     assert inserted(*at_once, many=False) == inserted(insert_many(rows), rows.rows, many=True)
@@ -49,7 +50,7 @@ def test_rows_are_the_same_either_way() -> None:
 
 def test_no_rows_insert_nothing() -> None:
     """A batch may have none for a table."""
-    at_once = insert_all(Rows("INSERT INTO t", 3, []))
+    at_once = insert_all(Rows(TABLE, []))
     assert at_once is not None
     assert inserted(*at_once, many=False) == []
 
@@ -57,4 +58,4 @@ def test_no_rows_insert_nothing() -> None:
 @pytest.mark.parametrize("value", [b"bytes", "a NUL \0 in it", "\0", "\\u0000", 2**64, "\ud800"])
 def test_what_json_does_not_carry_is_refused(value: object) -> None:
     """Then the rows are inserted one by one."""
-    assert insert_all(Rows("INSERT INTO t", 1, [(value,)])) is None
+    assert insert_all(Rows(TABLE, [(value, 1, "c")])) is None

@@ -1,0 +1,173 @@
+"""langchain's agent with its HumanInTheLoopMiddleware on the ledger: the tool runs only inside the guard."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.tools import StructuredTool, ToolException
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+
+from ledger.runtimes.gate import Gate, Who
+from ledger.runtimes.langgraph import Settings, Wired, wire
+from ledger.runtimes.langgraph_tools import LedgerTools
+from tests.ledger.runtimes.langgraph_graphs import ANNA, TERMS, states
+
+CONFIG: Any = {"configurable": {"thread_id": "T-1", "pauseledger_actor": ANNA}}
+INPUT: Any = {"messages": [{"role": "user", "content": "Refund it."}]}
+
+
+class Scripted(GenericFakeChatModel):
+    """A model that says what it was told to."""
+
+    def bind_tools(self, *args: Any, **named: Any) -> Any:
+        return self
+
+
+def calls(*amounts: int) -> AIMessage:
+    made = [{"name": "refund", "args": {"amount": one}, "id": f"call-{at}"} for at, one in enumerate(amounts)]
+    return AIMessage("", tool_calls=made)
+
+
+def agent(gate: Gate, effects: list[int], *said: AIMessage, mode: Any = "batched", on: Any = True) -> Wired:
+    """An agent whose refunds need an approval."""
+
+    def refund(amount: int) -> str:
+        """Refund an amount."""
+        effects.append(amount)
+        if amount < 0:
+            raise ValueError("no such amount")
+        return f"refunded {amount}"
+
+    middleware = [HumanInTheLoopMiddleware({"refund": on}, interrupt_mode=mode), LedgerTools(["refund"])]
+    model = Scripted(messages=iter([*said, AIMessage("done")]))
+    graph = create_agent(model, [refund], middleware=middleware, checkpointer=InMemorySaver())
+    return wire(graph, gate, Settings(terms=TERMS))
+
+
+def decided(wired: Wired, *types: Any) -> Any:
+    """Answer the interrupts that wait: one for all calls, or one a call."""
+    decisions = [{"type": one} if isinstance(one, str) else one for one in types]
+    waiting = wired.pending(CONFIG)
+    if len(waiting) == 1 and "action_requests" in waiting[0].value:
+        return {waiting[0].id: {"decisions": decisions}}
+    return {one.id: decision for one, decision in zip(waiting, decisions, strict=True)}
+
+
+def replies(told: Any) -> list[str]:
+    return [str(one.content) for one in told["messages"] if one.type == "tool"]
+
+
+@pytest.mark.parametrize("mode", ["batched", "per_call"])
+def test_each_call_is_a_pause(gate: Gate, mode: str) -> None:
+    """Approved, edited and rejected in one turn: each does what was decided of it, once."""
+    effects: list[int] = []
+    wired = agent(gate, effects, calls(1, 2, 3), mode=mode)
+    wired.invoke(INPUT, CONFIG)
+    assert states(gate) == ["open"] * 3
+    edit = {"type": "edit", "edited_action": {"name": "refund", "args": {"amount": 20}}}
+    told = wired.invoke(Command(resume=decided(wired, "approve", edit, "reject")), CONFIG)
+    assert sorted(effects) == [1, 20]
+    assert states(gate) == ["executed", "executed", "rejected"]
+    assert "refunded 1" in replies(told)[0] or "refunded 1" in str(replies(told))
+
+
+@pytest.mark.parametrize("mode", ["batched", "per_call"])
+def test_async_agents(gate: Gate, mode: str) -> None:
+    """The same, async."""
+    effects: list[int] = []
+    wired = agent(gate, effects, calls(1, 2), mode=mode)
+
+    async def run() -> Any:
+        await wired.ainvoke(INPUT, CONFIG)
+        return await wired.ainvoke(Command(resume=decided(wired, "approve", "approve")), CONFIG)
+
+    assert "refunded 1" in str(replies(asyncio.run(run())))
+    assert sorted(effects) == [1, 2]
+
+
+def test_a_tool_that_nobody_was_asked_about_stays_shut(gate: Gate) -> None:
+    """The middleware lets a call pass: the guard doesn't, and the model is told so."""
+    effects: list[int] = []
+    allowed = {"allowed_decisions": ["approve"], "when": lambda request: request.tool_call["args"]["amount"] > 10}
+    for run in ("sync", "async"):
+        wired = agent(gate, effects, calls(1), on=allowed)
+        told = wired.invoke(INPUT, CONFIG) if run == "sync" else asyncio.run(wired.ainvoke(INPUT, CONFIG))
+        assert replies(told)[0].startswith("Not done: Nobody was asked")
+    assert effects == []
+
+
+def test_past_the_wiring_a_tool_stays_shut(gate: Gate) -> None:
+    """Approved on the bare agent, the tool does nothing."""
+    effects: list[int] = []
+    wired = agent(gate, effects, calls(1))
+    wired.graph.invoke(INPUT, CONFIG)
+    told = wired.graph.invoke(Command(resume={"decisions": [{"type": "approve"}]}), CONFIG)
+    assert replies(told)[0].startswith("Not done: This graph is not run through wire()")
+    assert effects == []
+
+
+def test_the_same_call_again_is_adopted(gate: Gate) -> None:
+    """A model that asks for the same refund a second time is told that it was done."""
+    effects: list[int] = []
+    wired = agent(gate, effects, calls(1), calls(1))
+    wired.invoke(INPUT, CONFIG)
+    wired.invoke(Command(resume=decided(wired, "approve")), CONFIG)
+    told = wired.invoke(Command(resume=decided(wired, "approve")), CONFIG)
+    assert replies(told) == ["refunded 1", "This was done before; it was not done again."]
+    assert (effects, states(gate)) == ([1], ["executed", "settled"])
+
+
+def test_a_tool_that_fails_leaves_an_unknown_outcome(gate: Gate) -> None:
+    """An error proves nothing: the ledger says reconcile, and the refund is not tried again."""
+    effects: list[int] = []
+    wired = agent(gate, effects, calls(-1))
+    wired.invoke(INPUT, CONFIG)
+    (question,) = wired.pending(CONFIG)
+    with pytest.raises(ValueError, match="no such amount"):
+        wired.invoke(Command(resume=decided(wired, "approve")), CONFIG)
+    assert gate.decision(question.paused[0])["decision"] == "reconcile"
+    told = wired.invoke(None, CONFIG)
+    assert replies(told)[0].startswith("Not done:")
+    assert effects == [-1]
+
+
+def test_a_tool_that_answers_with_an_error_is_no_success(gate: Gate) -> None:
+    """The model gets the tool's error; the ledger says that nobody knows what was done by then."""
+
+    def refuse(amount: int) -> str:
+        """Refund an amount."""
+        raise ToolException(f"timed out after sending {amount}")
+
+    tool = StructuredTool.from_function(refuse, name="refund", handle_tool_error=True)
+    middleware = [HumanInTheLoopMiddleware({"refund": True}), LedgerTools(["refund"])]
+    model = Scripted(messages=iter([calls(1), AIMessage("done")]))
+    graph = create_agent(model, [tool], middleware=middleware, checkpointer=InMemorySaver())
+    wired = wire(graph, gate, Settings(terms=TERMS))
+    wired.invoke(INPUT, CONFIG)
+    (question,) = wired.pending(CONFIG)
+    told = wired.invoke(Command(resume=decided(wired, "approve")), CONFIG)
+    assert replies(told) == ["timed out after sending 1"]
+    assert gate.packet(question.paused[0])["side_effect"] == "indeterminate"
+
+
+def test_a_grant_outlives_its_process(gate: Gate) -> None:
+    """Answered and granted, and dead before the tool ran: the next process takes the grant up, once."""
+    effects: list[int] = []
+    wired = agent(gate, effects, calls(1))
+    wired.invoke(INPUT, CONFIG)
+    (question,) = wired.pending(CONFIG)
+    gate.review(question.paused[0], "approve", who=Who(ANNA))
+    gate.request_resume(question.paused[0], who=Who(ANNA))
+    # LangGraph has stored the answer, and its next step is the tool.
+    answer: Command[Any] = Command(resume={question.id: {"decisions": [{"type": "approve"}]}})
+    wired.graph.invoke(answer, CONFIG, interrupt_before=["tools"])
+    assert effects == []
+    assert replies(wired.invoke(None, CONFIG)) == ["refunded 1"]
+    assert (effects, states(gate)) == ([1], ["executed"])
