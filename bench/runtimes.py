@@ -66,13 +66,13 @@ def _graphs(place: Path) -> Iterator[tuple[Any, Any]]:
 def _run(graph: Any, thread: str) -> _Taken:
     from langgraph.types import Command
 
-    config = {"configurable": {"thread_id": thread}}
+    config = {"configurable": {"thread_id": thread, "pauseledger_actor": "user:anna"}}
     began = time.perf_counter()
     graph.invoke({"order": thread}, config)
     paused = time.perf_counter()
     (waiting,) = graph.get_state(config).interrupts
     found = time.perf_counter()
-    told = graph.invoke(Command(resume={waiting.id: {"type": "approve", "actor": "user:anna"}}), config)
+    told = graph.invoke(Command(resume={waiting.id: {"type": "approve"}}), config)
     done = time.perf_counter()
     assert told["receipt"] == "receipt", told
     return _Taken((paused - began) * 1_000, (done - found) * 1_000)
