@@ -32,6 +32,7 @@ app.add_typer(alerts_app, name="alerts")
 token_app = typer.Typer(help="Who may use the HTTP API.", no_args_is_help=True)
 app.add_typer(token_app, name="token")
 app.add_typer(keys_app, name="keys")
+app.add_typer(evidence.prove_app, name="prove")
 
 
 def _print_version(wanted: bool) -> None:
