@@ -32,6 +32,8 @@ PURE = [
     "evidence/leaves",
     "evidence/merkle",
     "evidence/notes",
+    "evidence/proofs",
+    "evidence/tiles",
     "fold",
     "json_text",
     "packet",
