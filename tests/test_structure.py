@@ -32,6 +32,7 @@ PURE = [
     "evidence/leaves",
     "evidence/merkle",
     "evidence/notes",
+    "evidence/view",
     "fold",
     "json_text",
     "packet",
