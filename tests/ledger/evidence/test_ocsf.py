@@ -142,9 +142,11 @@ def test_a_resend_is_neither_success_nor_failure() -> None:
 
 
 def test_acting_without_a_grant_is_severe() -> None:
-    """That somebody acted without asking wants action; an attempt with its fence is information."""
+    """That somebody acted without asking wants action, once; a resend or a refusal of that does not."""
     story = Story()
     story.open()
     story.attempt(story.request().fence)
     story.attempt(None)
-    assert [one["severity"] for one in of(story)] == ["Informational"] * 3 + ["High"]
+    story.put(story.records[-1].value)
+    story.attempt(None, "no such pause")
+    assert [one["severity"] for one in of(story)] == ["Informational"] * 3 + ["High", "Informational", "Low"]
