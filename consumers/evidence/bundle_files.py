@@ -25,10 +25,11 @@ from ledger.evidence.leaves import LEAF_BYTES, NO_RECORD, Genesis, tag_of
 from ledger.evidence.lines import read_line
 from ledger.evidence.merkle import Frontier, leaf_hash, leaf_hashes
 from ledger.evidence.notes import Checkpoint, VerifierKey
-from ledger.evidence.renderings import renderings, view_of
+from ledger.evidence.renderings import all_names, parquet_name, renderings, view_of
 from ledger.evidence.rows import Rows
+from ledger.evidence.sheets import SHEETS
 from ledger.evidence.statements import Found, limits
-from ledger.evidence.view import RENDERING
+from ledger.evidence.view import RENDERING, BundleView
 from ledger.partitions import partition_of
 from ledger.record import Record, record_bytes
 
@@ -267,7 +268,6 @@ class _Bundle:
 
     def _render(self, manifest: Manifest, judged: Judged) -> Manifest:
         """Write what is rendered from the rest; the manifest with the digests of all files."""
-        names = self._names()
         notes = {one.genesis.partition: one.note for one in self._trees}
         view = view_of(
             manifest,
@@ -279,13 +279,17 @@ class _Bundle:
         for name, parts in renderings(view, self._query.formats):
             with self._new(name) as out:
                 out.writelines(parts)
-        files = {name: _digest(self._folder / name) for name in self._names()}
-        assert set(names) <= set(files)
+        if "parquet" in self._query.formats:
+            self._write_parquet(view)
+        files = {name: _digest(self._folder / name) for name in all_names(manifest)}
         return manifest.model_copy(update={"files": files})
 
-    def _names(self) -> list[str]:
-        """The files that are there."""
-        return sorted(str(one.relative_to(self._folder)) for one in self._folder.rglob("*") if one.is_file())
+    def _write_parquet(self, view: BundleView) -> None:
+        from consumers.evidence.parquet import write_parquet
+
+        for sheet in SHEETS:
+            with self._new(parquet_name(sheet.name)) as out:
+                write_parquet(sheet, view, out)
 
 
 def _digest(path: Path) -> FileDigest:

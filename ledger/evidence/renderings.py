@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ledger.evidence.bundle import MANIFEST, Manifest, file_names, read_instant
+from ledger.evidence.bundle import (
+    CSV_FOLDER,
+    MANIFEST,
+    OCSF,
+    PARQUET_FOLDER,
+    README,
+    REPORT,
+    Manifest,
+    file_names,
+    read_instant,
+)
+from ledger.evidence.csv_tables import csv_lines
+from ledger.evidence.ocsf import ocsf_lines
+from ledger.evidence.readme import readme_txt
+from ledger.evidence.report import report_pieces
+from ledger.evidence.sheets import SHEETS
 from ledger.evidence.view import BundleView, Row, checkpoint_view
 
 
@@ -30,17 +45,30 @@ def view_of(
     )
 
 
-def renderings(view: BundleView, formats: Sequence[str]) -> Iterator[tuple[str, Iterable[bytes]]]:  # noqa: ARG001
+def renderings(view: BundleView, formats: Sequence[str]) -> Iterator[tuple[str, Iterable[bytes]]]:
     """The files' names with their bytes, in parts."""
-    yield from ()
-
-
-def rendered_names(formats: Sequence[str]) -> list[str]:  # noqa: ARG001
-    """The names of the files that are rendered."""
-    return []
+    yield README, [readme_txt(view)]
+    yield REPORT, report_pieces(view)
+    if "csv" in formats:
+        for sheet in SHEETS:
+            yield f"{CSV_FOLDER}{sheet.name}.csv", csv_lines(sheet, view)
+    if "ocsf" in formats:
+        yield OCSF, ocsf_lines(view)
 
 
 def all_names(manifest: Manifest) -> list[str]:
-    """Every file beside its manifest that a bundle has; those that can't be rendered again are not among them."""
-    partitions = [one.partition for one in manifest.partitions]
-    return sorted([*file_names(partitions), *rendered_names(manifest.query.formats)])
+    """Every file that a bundle has beside its manifest."""
+    names = [*file_names([one.partition for one in manifest.partitions]), README, REPORT]
+    formats = manifest.query.formats
+    if "csv" in formats:
+        names += [f"{CSV_FOLDER}{sheet.name}.csv" for sheet in SHEETS]
+    if "ocsf" in formats:
+        names.append(OCSF)
+    if "parquet" in formats:
+        names += [parquet_name(sheet.name) for sheet in SHEETS]
+    return sorted(names)
+
+
+def parquet_name(sheet: str) -> str:
+    """The file of a sheet that is not made again: other versions of its library write other bytes."""
+    return f"{PARQUET_FOLDER}{sheet}.parquet"

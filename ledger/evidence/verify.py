@@ -162,9 +162,7 @@ class _Examination:
         manifest = self._manifest
         if problem := manifest_problem(manifest):
             raise Refused("malformed", f"manifest.json: {problem}")
-        names = set(all_names(manifest))
-        tables = {name for name in manifest.files if name.startswith(bundle.PARQUET_FOLDER)}
-        if names | tables != set(manifest.files) or bool(tables) is not ("parquet" in manifest.query.formats):
+        if set(all_names(manifest)) != set(manifest.files):
             raise Refused("malformed", "the files are not those that a bundle of this query has")
 
     def _check_checkpoints(self) -> None:
