@@ -39,13 +39,13 @@ def _limits(manifest: Manifest, found: Found) -> Iterator[str]:
         yield "That no work item was left out: they were chosen by owner, verdict or time. Each that is here is whole."
     if query.until is not None and found.unended:
         yield (
-            f"That {_count(found.unended, 'work item')} had no entry between the checkpoint and {query.until}: "
+            f"That {counted(found.unended, 'work item')} had no entry between the checkpoint and {query.until}: "
             "a later entry of its own would prove it."
         )
     if query.until is None and (not query.all or query.partitions) and manifest.as_of is not None:
         yield f"That {manifest.as_of} is the last instant under the checkpoints: the exporter says so."
     if found.gaps:
-        yield f"That {_count(found.gaps, 'offset')} held no readable record: the notary says so."
+        yield f"That {counted(found.gaps, 'offset')} held no readable record: the notary says so."
     if "parquet" in query.formats:
         yield "That the Parquet files say the same as verdicts.jsonl and decisions.jsonl."
     if manifest.versions.rendering != RENDERING:
@@ -66,7 +66,7 @@ def proven(
     said.append(_complete(manifest))
     counts = manifest.counts
     said.append(
-        f"{_count(counts.verdicts, 'verdict')} and {_count(counts.decisions, 'decision')}, as of "
+        f"{counted(counts.verdicts, 'verdict')} and {counted(counts.decisions, 'decision')}, as of "
         f"{manifest.as_of or 'the beginning'}, follow from the records by the rules of protocol "
         f"{manifest.versions.protocol}; so does what is rendered from them."
     )
@@ -84,10 +84,11 @@ def _complete(manifest: Manifest) -> str:
         more = len(manifest.subjects) - 5
         whose = f"Every entry of {names}{f' and {more} more work items' if more > 0 else ''}"
     return (
-        f"{whose} under the checkpoints{until} is here: {_count(manifest.counts.entries, 'record')}, "
+        f"{whose} under the checkpoints{until} is here: {counted(manifest.counts.entries, 'record')}, "
         "none withheld, added, changed or out of order."
     )
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """So many of something."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
