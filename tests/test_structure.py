@@ -36,6 +36,7 @@ PURE = [
     "json_text",
     "packet",
     "partitions",
+    "personal",
     "record",
     "refusals",
     "times",

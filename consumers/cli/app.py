@@ -13,7 +13,7 @@ gc.set_threshold(250_000, 20, 100)  # what a ledger holds has no cycles, nor has
 
 import typer  # noqa: E402
 
-from consumers.cli import chores, doctor, listings, publish, queries, run, serve  # noqa: E402
+from consumers.cli import chores, doctor, listings, personal, publish, queries, run, serve  # noqa: E402
 from consumers.cli.alerts import alerts_app  # noqa: E402
 from ledger.errors import LedgerError  # noqa: E402
 
@@ -30,6 +30,7 @@ app.add_typer(topic_app, name="topic")
 app.add_typer(alerts_app, name="alerts")
 token_app = typer.Typer(help="Who may use the HTTP API.", no_args_is_help=True)
 app.add_typer(token_app, name="token")
+app.add_typer(personal.personal_app, name="personal")
 
 
 def _print_version(wanted: bool) -> None:
@@ -55,6 +56,7 @@ app.command("inbox")(listings.inbox)
 app.command("debts")(listings.debts)
 app.command("deadlines")(listings.deadlines)
 app.command("owners")(listings.owners)
+app.command("forget")(personal.forget)
 app.command("rebuild")(chores.rebuild)
 app.command("table")(chores.table)
 app.command("demo")(chores.demo)
