@@ -16,7 +16,6 @@ boto3 = pytest.importorskip("boto3")
 pytest.importorskip("moto")
 
 from botocore.config import Config  # noqa: E402
-from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError  # noqa: E402
 
 from consumers.gates import open_gate  # noqa: E402
 from ledger.errors import WrongUsage  # noqa: E402
@@ -168,80 +167,6 @@ def test_a_lapsed_owner_is_not_kept_alive(aws: Deployment) -> None:
     time.sleep(0.01)
     with pytest.raises(Shut):
         aws.client.send_task_heartbeat(taskToken=task.token)
-
-
-def lose_answers(client: Any, losses: list[Exception | None], *, sent: bool) -> list[int]:
-    """The next requests of SendTaskSuccess end with these errors (null: as they do); what was sent, counted."""
-    real, count = client._endpoint.http_session.send, [0]
-
-    def send(request: Any) -> Any:
-        count[0] += 1
-        loss = losses.pop(0) if losses else None
-        answer = real(request) if sent or loss is None else None
-        if loss is not None:
-            raise loss
-        return answer
-
-    client._endpoint.http_session.send = send
-    return count
-
-
-def test_a_lost_answer_then_an_error_proves_nothing(aws: Deployment) -> None:
-    """The first request landed and its answer was lost; botocore's second finds the token used: indeterminate."""
-    aws.begin()
-    task = aws.handed()
-    paused = aws.opened(task)
-    aws.gate.request_resume(paused, who=ANNA)
-    count = lose_answers(aws.client, [ConnectionClosedError(endpoint_url="http://x")], sent=True)
-    with pytest.raises(ClientError, match="InvalidToken"):
-        aws.client.send_task_success(taskToken=task.token, output="{}")
-    assert count == [2]
-    assert aws.gate.packet(paused)["side_effect"] == "indeterminate"
-    assert aws.gate.decision(paused)["decision"] == "reconcile"
-
-
-def test_a_request_that_found_no_task_is_no_proof(aws: Deployment) -> None:
-    """A task that doesn't wait may have timed out, or been answered by somebody without a gate: nobody knows."""
-    execution = aws.begin(HeartbeatSeconds=1)
-    task = aws.handed()
-    paused = aws.opened(task, heartbeat_timeout=timedelta(hours=1))
-    aws.gate.request_resume(paused, who=ANNA)
-    assert aws.status(execution)["status"] in ("TIMED_OUT", "FAILED")
-    count = lose_answers(aws.client, [], sent=True)
-    with pytest.raises(ClientError):
-        aws.client.send_task_success(taskToken=task.token, output="{}")
-    assert count == [1]
-    assert aws.gate.packet(paused)["side_effect"] == "indeterminate"
-
-
-def test_requests_that_never_left_are_a_proof(aws: Deployment) -> None:
-    """Nobody listens, twice: nothing happened, and the next grant may act."""
-    execution = aws.begin()
-    task = aws.handed()
-    paused = aws.opened(task)
-    aws.gate.request_resume(paused, who=ANNA)
-    losses: list[Exception | None] = [EndpointConnectionError(endpoint_url="http://x") for _ in range(2)]
-    lose_answers(aws.client, losses, sent=False)
-    with pytest.raises(EndpointConnectionError):
-        aws.client.send_task_success(taskToken=task.token, output="{}")
-    assert aws.gate.packet(paused)["side_effect"] == "not_happened"
-    aws.gate.request_resume(paused, who=ANNA)
-    aws.client.send_task_success(taskToken=task.token, output="{}")
-    assert aws.status(execution)["status"] == "SUCCEEDED"
-
-
-def test_an_effect_and_its_callback_are_one_attempt(aws: Deployment) -> None:
-    """Inside ``acting`` the task's success is let through, no other task's; the effect's error leaves it unknown."""
-    aws.begin()
-    task = aws.handed()
-    paused = aws.opened(task)
-    other = Kept(Paused("T-1", paused.execution, "other"), "another-token")
-    aws.tokens.keep(other)
-    with aws.gated.acting(aws.gate.request_resume(paused, who=ANNA)):
-        with pytest.raises(Shut, match="another task"):
-            aws.client.send_task_success(taskToken=other.token, output="{}")
-        aws.client.send_task_success(taskToken=task.token, output="{}")
-    assert aws.gate.packet(paused)["outcome"] == "executed"
 
 
 def test_the_token_is_nowhere_but_in_its_folder(
