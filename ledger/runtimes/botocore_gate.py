@@ -1,8 +1,8 @@
 """A gate in a botocore client: whoever decides a callback with boto3 is asked for his grant on the way out.
 
 For services that hand out a token and wait for somebody to bring it back with a success, a failure or a heartbeat. A
-success is sent only with a grant, a failure once the ledger knows of the rejection, a heartbeat unless the ledger says
-that it is not for this sender to give. Raising ``Shut`` in ``before-call`` keeps the request from being sent.
+success is sent only with a grant, a failure once the ledger knows of the rejection, a heartbeat once the ledger has
+accepted it. Raising ``Shut`` in ``before-call`` keeps the request from being sent.
 
 The grant of a success is taken back only where each request of the call has proved that it was not taken: see
 :mod:`ledger.runtimes.botocore_requests`.
@@ -94,7 +94,7 @@ class SendingGate:
 
     def _heartbeat(self, context: dict[str, Any]) -> None:
         answer = self._gate.heartbeat(self._paused(context), who=self._who)
-        if answer.verdict == "refused":
+        if not answer.accepted:
             raise shut(answer, None)
 
     def _answered(self, parsed: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:

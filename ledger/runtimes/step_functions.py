@@ -25,6 +25,7 @@ from ledger.runtimes.guard import Guard, Permit
 from ledger.runtimes.pauses import Paused, execution_id
 from ledger.runtimes.shut import Shut, shut
 from ledger.runtimes.task_tokens import Kept, TokenStore, token_hash
+from ledger.times import parse_instant
 
 with needs("step-functions"):
     from botocore.exceptions import ClientError
@@ -79,6 +80,10 @@ class Task:
         if lacks:
             advice = "Pass $$.Task.Token, $$.Execution.Id, $$.State.Name and $$.State.EnteredTime on."
             raise WrongUsage(f"The task's message lacks {', '.join(lacks)}.", advice)
+        if wrong := [name for name in names[4:] if not _is_number(message.get(name))] + _no_instant(message["entered"]):
+            raise WrongUsage(
+                f"The task's message has {', '.join(wrong)} as they can't be.", "Pass them on as they are."
+            )
         return cls(**{name: message[name] for name in names if message.get(name) is not None})
 
     @property
@@ -95,6 +100,18 @@ class Task:
             interrupt=self.hash,
             action=action,
         )
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
+
+
+def _no_instant(entered: str) -> list[str]:
+    try:
+        parse_instant(entered)
+    except ValueError:
+        return ["entered"]
+    return []
 
 
 def with_limits(client: Any, task: Task) -> Task:
@@ -149,7 +166,7 @@ def _began(task: Task) -> datetime | None:
     """Since when the state's limits run; null where only the first try's time is known."""
     if task.scheduled is not None or task.retry:
         return task.scheduled
-    return datetime.fromisoformat(task.entered)
+    return parse_instant(task.entered)
 
 
 class _Held:
@@ -261,7 +278,8 @@ class TaskGate:
         context[_OURS] = _Call(guard, Requests(_refuses).kept_in(context))
 
     def _before_failure(self, kept: Kept) -> None:
-        packet, decision = self._gate.packet(kept.paused), self._gate.decision(kept.paused)
+        decision = self._gate.decision(kept.paused)
+        packet = self._gate.packet(kept.paused)  # read later: so nothing that was granted in between is overlooked
         if not may_fail(packet["outcome"], decision["decision"], packet["side_effect"]):
             raise _nothing_granted(decision, "The task may not be failed: it was neither rejected nor ended.")
 

@@ -23,7 +23,7 @@ from ledger.runtimes.gate import Gate, Who  # noqa: E402
 from ledger.runtimes.pauses import Paused  # noqa: E402
 from ledger.runtimes.shut import Shut  # noqa: E402
 from ledger.runtimes.step_functions import Task, TaskGate, gate_client, open_pause, with_limits  # noqa: E402
-from ledger.runtimes.task_tokens import Kept, TokenFolder, token_hash  # noqa: E402
+from ledger.runtimes.task_tokens import TokenFolder, token_hash  # noqa: E402
 from tests.contract.runtimes import step_functions_server  # noqa: E402
 from tests.faults.ledgers import url  # noqa: E402
 
@@ -191,23 +191,21 @@ def test_the_token_is_nowhere_but_in_its_folder(
     assert [one for one in said if task.token in one] == []
 
 
-def test_the_folder_of_tokens(tmp_path: Path) -> None:
-    """What is kept is found by its hash, the newest pause counts; a forgotten one is gone; a path is no hash."""
-    folder = TokenFolder(tmp_path / "tokens")
-    assert list(folder.hashes()) == []
-    folder.keep(Kept(Paused("T-1", "run", "p-1"), "secret"))
-    folder.keep(Kept(Paused("T-1", "run", "p-2"), "secret"))
-    assert list(folder.hashes()) == [token_hash("secret")]
-    assert folder.find(token_hash("secret")) == Kept(Paused("T-1", "run", "p-2"), "secret")
-    folder.forget(token_hash("secret"))
-    folder.forget(token_hash("secret"))
-    assert folder.find(token_hash("secret")) is None
-    with pytest.raises(WrongUsage):
-        folder.find("../secret")
-
-
 def test_a_message_without_its_parts_is_refused() -> None:
     """What the state machine doesn't pass on can't be made up; the message says what is missing, not what was there."""
     with pytest.raises(WrongUsage, match="lacks execution, state, entered") as caught:
         Task.of({"token": "secret"})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("retry", "1"), ("retry", True), ("heartbeat_seconds", "30"), ("timeout_seconds", -1), ("entered", "yesterday")],
+)
+def test_a_message_with_other_parts_is_refused(member: str, value: Any) -> None:
+    """A worker reads what any program may have put into its queue: it says so, and does not fail later."""
+    message = {"token": "secret", "execution": "e", "state": "s", "entered": "2026-03-28T09:00:00Z"}
+    assert Task.of(message).retry == 0
+    with pytest.raises(WrongUsage, match=member) as caught:
+        Task.of({**message, member: value})
     assert "secret" not in str(caught.value)
