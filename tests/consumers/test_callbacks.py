@@ -255,7 +255,7 @@ def test_what_happened_without_a_grant_is_forgotten_when_it_is_closed(
 
 def test_the_job_remembers_nothing_of_tokens_that_are_gone(aws: Deployment, surroundings: dict[str, str]) -> None:
     """A job that runs for years: what it knows of a token goes with it."""
-    _, task, paused = paused_task(aws, HeartbeatSeconds=600)
+    _, task, paused = paused_task(aws, HeartbeatSeconds=300)
     aws.gate.heartbeat(paused)
     with job_at_work() as job:
         assert rounds(job) == 1
