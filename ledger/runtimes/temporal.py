@@ -205,7 +205,7 @@ class LedgerActivities:
     async def _pause(self, asked: dict[str, Any]) -> dict[str, Any]:
         time = datetime.fromisoformat(asked["time"])
         async with beating():
-            await asyncio.to_thread(self.gate.pause, paused_from(asked["paused"]), time=time, **asked["terms"])
+            await asyncio.to_thread(self.gate.tell_pause, paused_from(asked["paused"]), time=time, **asked["terms"])
         return dict(asked["paused"])
 
     @activity.defn(name=_ASK)
