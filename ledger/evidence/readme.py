@@ -38,7 +38,7 @@ _FILES = {
 }
 
 _PROVEN = (
-    "The notary's key signed the checkpoint: it had seen that many entries in each partition, with exactly these "
+    "The notary's key signed the checkpoint: it had seen that many offsets of each partition, with exactly these "
     "digests.",
     "Each record in entries.jsonl is, byte for byte, the entry at that partition and offset of the log that the "
     "notary saw.",
@@ -59,6 +59,9 @@ _NOT_PROVEN = (
     "nothing, and are "
     "no part of its history.",
     "What cosignatures on a checkpoint say, before they are verified with the witness's own key.",
+    "What a text that begins with sealed:v1: says. It is personal data, encrypted before it was recorded, under the "
+    "key that "
+    "it names. That key is not here, and may have been destroyed; no verdict depends on it.",
 )
 _BY_HAND = (
     "Digests of the files: compare `sha256sum FILE` with manifest.json.",
@@ -95,7 +98,7 @@ def _lines(view: BundleView) -> Iterator[str]:
     if view.as_of is not None:
         yield f"As of:      {format_instant(from_milliseconds(view.as_of))}"
     for one in view.checkpoints:
-        yield f"Partition:  {one.partition}, {max(0, one.size - 1)} entries under root {one.root}"
+        yield f"Partition:  {one.partition}, {max(0, one.size - 1)} offsets under root {one.root}"
     yield ""
     yield from _verifying()
     yield from _titled("What that proves")
