@@ -60,8 +60,7 @@ _NOT_PROVEN = (
     "no part of its history.",
     "What cosignatures on a checkpoint say, before they are verified with the witness's own key.",
     "What a text that begins with sealed:v1: says. It is personal data, encrypted before it was recorded, under the "
-    "key that "
-    "it names. That key is not here, and may have been destroyed; no verdict depends on it.",
+    "key that it names. That key is not here, and may have been destroyed; no verdict rests on what it hides.",
 )
 _BY_HAND = (
     "Digests of the files: compare `sha256sum FILE` with manifest.json.",
