@@ -23,7 +23,7 @@ _FILES = {
     "leaves-": "the leaves of all other records under the checkpoint of that partition, and of those that are here: 64 "
     "bytes each, digests, which show no more than whether a guess is right",
     "checkpoint-": "the signed checkpoint of that partition, as it was published",
-    "key.txt": "which key the exporter says it is. Do not verify with it: see below",
+    "key.txt": "which key the exporter says it is. Do not verify with it: see above",
     "tag-key.txt": "the key of the tags in the leaves. Who has it can test whether a name that they guess is a "
     "work item of this ledger",
     "verdicts.jsonl": "what the rules say of each entry: accepted, refused, duplicate or malformed, and why",
@@ -93,7 +93,7 @@ def _lines(view: BundleView) -> Iterator[str]:
         "export of it that you can verify yourself: offline, without trusting whoever gave it to you."
     )
     yield f"Topic:      {_one_line(view.topic)}"
-    yield f"Asked for:  {_one_line(write_json(dict(view.query)).decode())}"
+    yield f"Asked for:  {_one_line(write_json(view.asked).decode())}"
     if view.as_of is not None:
         yield f"As of:      {format_instant(from_milliseconds(view.as_of))}"
     for one in view.checkpoints:
