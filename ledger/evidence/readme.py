@@ -20,10 +20,10 @@ _BULLETED = textwrap.TextWrapper(_WIDTH, initial_indent="  * ", subsequent_inden
 _FILES = {
     "manifest.json": "what was asked for, how many, the genesis of each tree, and the SHA-256 of each other file",
     "entries.jsonl": "the records of the log, byte for byte, one a line: what everything else is derived from",
-    "leaves-": "the leaves of all other records under the checkpoint of that partition, 64 bytes each: digests, "
-    "which show no more than whether a guess is right",
+    "leaves-": "the leaves of all other records under the checkpoint of that partition, and of those that are here: 64 "
+    "bytes each, digests, which show no more than whether a guess is right",
     "checkpoint-": "the signed checkpoint of that partition, as it was published",
-    "key.txt": "which key the exporter says it is. Do not verify with it: see below",
+    "key.txt": "which key the exporter says it is. Do not verify with it: see above",
     "tag-key.txt": "the key of the tags in the leaves. Who has it can test whether a name that they guess is a "
     "work item of this ledger",
     "verdicts.jsonl": "what the rules say of each entry: accepted, refused, duplicate or malformed, and why",
@@ -71,8 +71,8 @@ _BY_HAND = (
     "The root is that of RFC 6962: SHA-256 of 0x00 and a leaf, of 0x01 and two nodes. Leaf 0 is the genesis; leaf n "
     "+ 1 is the "
     "record at offset n. The leaf of a record that is here: HMAC-SHA-256 of the record's key under tag-key.txt, "
-    "then the SHA-256 of the record bytes. All others lie in leaves-PARTITION in order. 64 zero bytes: no readable "
-    "record.",
+    "then the SHA-256 of the record bytes. All leaves but the genesis lie in leaves-PARTITION in order. 64 zero bytes: "
+    "no readable record.",
     "Record bytes: offset and time in milliseconds, 8 bytes each; key; value; number of headers, 4 bytes; each "
     "header's "
     "name and value. Big-endian; before each byte string its length, 4 bytes, ff ff ff ff for null.",
@@ -93,7 +93,7 @@ def _lines(view: BundleView) -> Iterator[str]:
         "export of it that you can verify yourself: offline, without trusting whoever gave it to you."
     )
     yield f"Topic:      {_one_line(view.topic)}"
-    yield f"Asked for:  {_one_line(write_json(dict(view.query)).decode())}"
+    yield f"Asked for:  {_one_line(write_json(view.asked).decode())}"
     if view.as_of is not None:
         yield f"As of:      {format_instant(from_milliseconds(view.as_of))}"
     for one in view.checkpoints:

@@ -24,6 +24,7 @@ MOST_ENTRIES = 100_000
 """So many entries, and so many pauses, are on the page; the rest is counted."""
 
 _PREFIX = "pauseledger."
+_ATTEMPT = "pauseledger.side_effect.attempted"
 _UNNAMED = "Entries that name no work item"
 _ATTRIBUTES = frozenset({"specversion", "id", "source", "type", "subject", "data", "actor", "actorroles"})
 
@@ -127,7 +128,7 @@ def _summary(view: BundleView, content: _Content) -> Iterator[str]:
         [
             ("Ledger", text(view.ledger)),
             ("Topic", text(view.topic)),
-            ("Asked for", lines(named(view.query))),
+            ("Asked for", lines(named(view.asked))),
             ("Decisions as of", as_of),
             ("Entries", _counted(content.verdicts)),
             ("Pauses", _counted(content.decisions)),
@@ -282,5 +283,7 @@ def _outcome(row: Row) -> Iterator[str]:
         yield f"first at {first['partition']}:{first['offset']}: {ruling(first['verdict'], first['code'])}"
     if "fence" in row:
         yield f"fence {row['fence']}"
+    elif row["type"] == _ATTEMPT and row["verdict"] == "accepted":
+        yield '<span class="refused">without a grant</span>'
     if "valid_until" in row:
         yield f"act before {text(row['valid_until'])}"
