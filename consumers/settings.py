@@ -75,6 +75,17 @@ class Settings(BaseSettings):
     kafka_ssl_keyfile: Path | None = Field(None, description="PEM: its key, where that is not in the same file.")
     kafka_ssl_password: SecretStr | None = Field(None, description="The key's password. Never printed.")
 
+    # Personal data: docs/erasure.md.
+    personal_keys: str = Field(
+        "", description="The key store: sqlite:///FILE or postgresql://…; unset, none is sealed."
+    )
+    personal_store_key: SecretStr = Field(
+        SecretStr(""), description="What wraps the keys in it: the base64 of 32 to 64 bytes. PostgreSQL needs one."
+    )
+    personal_new_store_key: SecretStr = Field(
+        SecretStr(""), description="The store key that comes next: for `pauseledger personal rewrap`."
+    )
+
     # The jobs of `pauseledger run`.
     group: str = Field("pauseledger", description="Kafka consumer groups: GROUP-JOB each. One fleet, one name.")
     session_seconds: float = Field(

@@ -59,6 +59,11 @@ def _is_binary(headers: Headers, content_type: str | None) -> bool:
     return any(name.startswith(_PREFIX) for name, _ in headers)
 
 
+def in_binary_mode(headers: Headers) -> bool:
+    """Whether a record's headers are the attributes of its event."""
+    return _is_binary(headers, _content_type(headers))
+
+
 def structured_content(value: bytes | None) -> Mapping[str, Any]:
     """The CloudEvent of a value in structured mode. Raises ``ValueError`` where it is no JSON object."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -98,12 +98,17 @@ Publishable = Event | Mapping[str, Any] | bytes | str | ForeignCloudEvent | Bina
 """A typed event, a CloudEvent as a mapping, one line of JSON as it is, an event of the ``cloudevents`` library, or an
 event in binary mode, which is recorded as it is."""
 
+Seal = Callable[[bytes, Headers], tuple[bytes, Headers]]
+"""What makes of an event's value and headers those that are recorded; see :class:`ledger.sealing.Sealing`."""
 
-def sending_of(event: Publishable) -> Sending:
-    """An event on its way. Raises ``WrongUsage`` as :func:`line_of`, and for what is larger than a log takes."""
+
+def sending_of(event: Publishable, seal: Seal) -> Sending:
+    """An event on its way, sealed. Raises ``WrongUsage`` as :func:`line_of`, where what is marked as personal can't
+    be sealed, and for what is larger than a log takes.
+    """
     if isinstance(event, BinaryEvent):
-        return Sending(event.value, event.headers)
-    return Sending(line_of(event))
+        return Sending(*seal(event.value, event.headers))
+    return Sending(*seal(line_of(event), STRUCTURED_HEADERS))
 
 
 def line_of(event: Publishable) -> bytes:

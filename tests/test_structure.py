@@ -58,6 +58,7 @@ PURE = [
     "json_text",
     "packet",
     "partitions",
+    "personal",
     "record",
     "refusals",
     "times",

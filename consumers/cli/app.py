@@ -10,7 +10,19 @@ gc.set_threshold(250_000, 20, 100)  # what a ledger holds has no cycles, nor has
 
 import typer  # noqa: E402
 
-from consumers.cli import chores, doctor, evidence, export, listings, publish, queries, run, serve, verify  # noqa: E402
+from consumers.cli import (  # noqa: E402
+    chores,
+    doctor,
+    evidence,
+    export,
+    listings,
+    personal,
+    publish,
+    queries,
+    run,
+    serve,
+    verify,
+)
 from consumers.cli.alerts import alerts_app  # noqa: E402
 from consumers.cli.ending import run_to_end  # noqa: E402
 from consumers.cli.keys import keys_app  # noqa: E402
@@ -29,6 +41,8 @@ app.add_typer(alerts_app, name="alerts")
 token_app = typer.Typer(help="Who may use the HTTP API.", no_args_is_help=True)
 app.add_typer(token_app, name="token")
 app.add_typer(keys_app, name="keys")
+app.add_typer(evidence.prove_app, name="prove")
+app.add_typer(personal.personal_app, name="personal")
 
 
 def _print_version(wanted: bool) -> None:
@@ -57,6 +71,7 @@ app.command("owners")(listings.owners)
 app.command("checkpoint")(evidence.checkpoint)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)
+app.command("forget")(personal.forget)
 app.command("rebuild")(chores.rebuild)
 app.command("table")(chores.table)
 app.command("demo")(chores.demo)

@@ -6,7 +6,7 @@ between, the next one publishes what the journal has. No write is trusted to hav
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from consumers.evidence.trees import Progress, Tree, published_by, refuse_unknow
 from consumers.settings import Settings
 from ledger.errors import Fenced, WrongUsage
 from ledger.evidence.merkle import consistency_proof
-from ledger.evidence.notes import Note
+from ledger.evidence.notes import Checkpoint, Note, Signature
 from ledger.evidence.signatures import signed_by
 from ledger.evidence.tiles import CHECKPOINT_PATH, subtrees_of
 from ledger.log import Identity, Log
@@ -92,7 +92,7 @@ class Notary:
             store = self.store_of(partition)
             tree = Tree(self.log, self.keys, self.identity, partition, store, self.journal)
             if tree.signed is not None:
-                tree.signed = self._told(tree, tree.signed)
+                tree.signed = self._told(partition, tree.store, tree.signed)
             self._trees[partition] = tree
         return self._trees[partition]
 
@@ -136,21 +136,30 @@ class Notary:
             self.journal.record(tree.genesis, signed, before, proof)
             tree.go_on_from(signed)
         assert tree.signed is not None
-        tree.signed = self._told(tree, tree.signed)
+        tree.signed = self._told(tree.partition, tree.store, tree.signed)
         return tree.signed
 
-    def _told(self, tree: Tree, signed: Signed) -> Signed:
+    def _told(self, partition: int, store: TileStore, signed: Signed) -> Signed:
         """Publish a checkpoint of the journal, signed by the key of now; the note as it is then."""
         if not signed_by(signed.note, self.keys.verifier):  # the keys were rotated
             added = self.keys.signer.sign(signed.note.text)
             signed = self.journal.add_signatures(signed.checkpoint, [added], first=True)
-        signed = self.publish(tree.store, signed)
+        signed = self.publish(store, signed)
         newest = self.journal.newest(signed.checkpoint.origin)
         is_newest = newest is not None and newest.checkpoint == signed.checkpoint
         if self._announcer is not None and is_newest and not signed.announced:
-            self._announcer.announce(tree.partition, signed.checkpoint.origin, str(signed.note).encode())
+            self._announcer.announce(partition, signed.checkpoint.origin, str(signed.note).encode())
             self.journal.tell_announced(signed)
             signed = signed._replace(announced=True)
+        return signed
+
+    def add_signatures(self, partition: int, checkpoint: Checkpoint, added: Sequence[Signature]) -> Signed:
+        """Keep what others have signed beside us, and publish it where it is of the newest checkpoint."""
+        signed = self.journal.add_signatures(checkpoint, added)
+        newest = self.journal.newest(checkpoint.origin)
+        if newest is not None and newest.checkpoint == checkpoint:
+            self.forget(partition)
+            signed = self._told(partition, self.store_of(partition), signed)
         return signed
 
     def publish(self, store: TileStore, signed: Signed) -> Signed:
@@ -175,15 +184,18 @@ class Notary:
         raise AssertionError
 
 
-def open_notary(settings: Settings) -> Notary:
-    """What signs the log of these settings. Raises ``WrongUsage`` where there are no keys."""
+def open_notary(settings: Settings, *, announces: bool = True) -> Notary:
+    """What signs the log of these settings; not onto the topic of checkpoints where it only reads.
+
+    Raises ``WrongUsage`` where there are no keys.
+    """
     keys = open_keys(settings.keys)
     with ExitStack() as opened:
         log = settings.open_log()
         opened.callback(log.close)
         journal = Journal(keys.folder / JOURNAL)
         opened.callback(journal.close)
-        announcer = _announcer(settings)
+        announcer = _announcer(settings) if announces else None
         if announcer is not None:
             opened.callback(announcer.close)
         notary = Notary(log, keys.folder, journal, lambda origin: open_tiles(settings.tiles_place, origin), announcer)

@@ -14,7 +14,7 @@ from consumers.evidence.journal import Journal, Signed
 from consumers.evidence.keys import Keys
 from consumers.evidence.tile_store import TileStore
 from ledger.errors import LogChanged, UnusableLog
-from ledger.evidence.leaves import NO_RECORD, Genesis, leaf_hashing, tag_key_digest
+from ledger.evidence.leaves import Genesis, leaf_hashing, tag_key_digest
 from ledger.evidence.merkle import leaf_hash
 from ledger.evidence.notes import BadNote, Checkpoint, Note, read_checkpoint, read_note
 from ledger.evidence.signatures import signed_by
@@ -31,11 +31,10 @@ from ledger.log import Identity, Log
 
 BATCH_ENTRIES = 4_096
 RECHECK = "Hash the log again, which also mends tiles: pauseledger checkpoint --recheck."
-_NOT_SIGNED = (
+NOT_SIGNED = (
     "Nothing is signed. Put the log back that was signed; if that is gone, its evidence ends at the last checkpoint: "
     "begin a new ledger with keys of its own."
 )
-_NO_RECORD_HASH = leaf_hash(NO_RECORD)
 
 Progress = Callable[[int], None]
 """Called with the number of offsets that were hashed now."""
@@ -136,14 +135,14 @@ class Tree:
         """See that the log still begins with what was signed (rule 2). Raises ``LogChanged``."""
         identity = self._log.identity()
         if identity != self._identity:
-            raise LogChanged(f"The log {self._identity.topic!r} was made again, or another lies there.", _NOT_SIGNED)
+            raise LogChanged(f"The log {self._identity.topic!r} was made again, or another lies there.", NOT_SIGNED)
         first, end = self._log.bounds(self.partition)
         where = f"Partition {self.partition} of {identity.topic!r}"
         if first > 0:
-            raise LogChanged(f"{where} was cut: it starts at offset {first}.", _NOT_SIGNED)
+            raise LogChanged(f"{where} was cut: it starts at offset {first}.", NOT_SIGNED)
         if end < self.next_offset:
             was = f"it ends at {end}, and was read up to {self.next_offset}"
-            raise LogChanged(f"{where} was cut, or restored from an old copy: {was}.", _NOT_SIGNED)
+            raise LogChanged(f"{where} was cut, or restored from an old copy: {was}.", NOT_SIGNED)
         if self.signed is not None and self.signed.checkpoint.size > 1:
             self._check_last(self.signed.checkpoint.size - 2)
 
@@ -154,7 +153,7 @@ class Tree:
             now = "another record" if records else "no record"
             raise LogChanged(
                 f"Entry {self.partition}:{offset} was signed, and {now} lies there now: the log's past is another.",
-                _NOT_SIGNED,
+                NOT_SIGNED,
             )
 
     def read(self, *, most: int = BATCH_ENTRIES, wait_seconds: float = 0.0) -> int:
@@ -208,4 +207,4 @@ def refuse_another_genesis(journal: Journal, genesis: Genesis) -> None:
         return
     was, now = known.as_dict(), genesis.as_dict()
     differs = [f"its {name} was {was[name]}, and is {now[name]}" for name in was if was[name] != now[name]]
-    raise LogChanged(f"The log {genesis.topic!r} is not the one that was signed: {'; '.join(differs)}.", _NOT_SIGNED)
+    raise LogChanged(f"The log {genesis.topic!r} is not the one that was signed: {'; '.join(differs)}.", NOT_SIGNED)

@@ -13,6 +13,7 @@ from ledger import events
 from ledger.errors import WrongUsage
 from ledger.events import EVENT_TYPES, REQUESTS
 from ledger.record import MOST_RECORD_BYTES
+from ledger.sealing import Sealing
 from ledger.sending import BinaryEvent, Sending, Unknown, line_of, request_id, sending_of
 from tests.faults.lines import event, line
 
@@ -134,10 +135,10 @@ def test_ids_of_requests_are_never_the_same_twice() -> None:
 def test_binary_mode_is_recorded_as_it_is() -> None:
     """Subject and kind are read off the headers; value and headers go into the record unchanged."""
     headers = (("ce_type", b"pauseledger.resume.requested"), ("ce_subject", b"T-1"), ("ce_id", b"e"))
-    sending = sending_of(BinaryEvent(b'{"a" : 1}', headers))
+    sending = sending_of(BinaryEvent(b'{"a" : 1}', headers), Sealing())
     draft = sending.draft(1)
     assert (draft.key, draft.value, draft.headers) == (b"T-1", b'{"a" : 1}', headers)
     assert sending.is_request
     assert sending.names == ("T-1", "e", None, "pauseledger.resume.requested")
     with pytest.raises(WrongUsage):
-        sending_of(BinaryEvent(b"", (("ce_id", b"x" * (MOST_RECORD_BYTES + 1)),)))
+        sending_of(BinaryEvent(b"", (("ce_id", b"x" * (MOST_RECORD_BYTES + 1)),)), Sealing())

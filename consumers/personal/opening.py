@@ -1,0 +1,83 @@
+"""The key store that the settings name, and what seals with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from consumers.personal.database import Database
+from consumers.personal.store import KeyStore
+from consumers.personal.wrapping import MAKE_ONE, NAME, read_store_key
+from ledger.errors import WrongUsage
+from ledger.logs.address import log_address, log_name
+from ledger.recorders.address import IndexAddress, index_address
+from ledger.sealing import Sealing
+
+if TYPE_CHECKING:
+    from consumers.settings import Settings
+
+_KEYS = "PAUSELEDGER_PERSONAL_KEYS"
+
+
+def open_sealing(settings: Settings) -> Sealing:
+    """What seals events, or refuses marked ones where no key store is set. Raises ``WrongUsage``; nothing is opened
+    before the first marked event comes.
+    """
+    return Sealing(key_store(settings) if settings.personal_keys else None)
+
+
+def key_store(settings: Settings) -> KeyStore:
+    """The key store. Raises ``WrongUsage`` where none is set, or can't be meant so."""
+    if not settings.personal_keys:
+        raise WrongUsage("No key store is set: nothing of this ledger was sealed here.", f"Set {_KEYS}.")
+    secret = settings.personal_store_key.get_secret_value()
+    return KeyStore(_opens(settings, secret), read_store_key(secret), log_of_record(settings.log_url))
+
+
+def log_of_record(log_url: str) -> str:
+    """What the key store calls a log: the same in every folder."""
+    address = log_address(log_url)
+    return f"sqlite://{address.resolve()}" if isinstance(address, Path) else log_name(log_url)
+
+
+def _opens(settings: Settings, secret: str) -> Callable[[], Database]:
+    address = _address(settings.personal_keys)
+    if isinstance(address, Path):
+        _refuse_shared_file(address, settings)
+
+        def open_file() -> Database:
+            from consumers.personal.sqlite_database import SqliteDatabase
+
+            return SqliteDatabase(address)
+
+        return open_file
+    if not secret:
+        problem = "A key store in PostgreSQL must be wrapped by a store key: its logs and backups keep what is deleted."
+        raise WrongUsage(problem, f"Set {NAME}. {MAKE_ONE}")
+    server = address
+
+    def open_server() -> Database:
+        try:
+            from consumers.personal.postgres_database import PostgresDatabase
+        except ImportError:
+            advice = "Install it: pip install 'pauseledger[postgres]'."
+            raise WrongUsage("A key store in PostgreSQL needs psycopg.", advice) from None
+        return PostgresDatabase(server)
+
+    return open_server
+
+
+def _address(url: str) -> IndexAddress:
+    try:
+        return index_address(url)
+    except WrongUsage:
+        raise WrongUsage(f"{_KEYS} is no address of a key store.", "Use sqlite:///FILE or postgresql://….") from None
+
+
+def _refuse_shared_file(path: Path, settings: Settings) -> None:
+    """Keys that lie with what they seal protect nothing, and go wherever that is copied."""
+    for url in (settings.log_url, settings.index_url):
+        other = log_address(url) if url.startswith("sqlite:") else None
+        if isinstance(other, Path) and other.resolve() == path.resolve():
+            raise WrongUsage(f"{_KEYS} names the file of the log or the index.", "Name a file of its own.")
