@@ -24,6 +24,7 @@ MOST_ENTRIES = 100_000
 """So many entries, and so many pauses, are on the page; the rest is counted."""
 
 _PREFIX = "pauseledger."
+_ATTEMPT = "pauseledger.side_effect.attempted"
 _UNNAMED = "Entries that name no work item"
 _ATTRIBUTES = frozenset({"specversion", "id", "source", "type", "subject", "data", "actor", "actorroles"})
 
@@ -127,7 +128,7 @@ def _summary(view: BundleView, content: _Content) -> Iterator[str]:
         [
             ("Ledger", text(view.ledger)),
             ("Topic", text(view.topic)),
-            ("Asked for", lines(named(view.query))),
+            ("Asked for", lines(named(view.asked))),
             ("Decisions as of", as_of),
             ("Entries", _counted(content.verdicts)),
             ("Pauses", _counted(content.decisions)),
@@ -155,7 +156,7 @@ def _limits(view: BundleView) -> Iterator[str]:
 
 def _checkpoints(view: BundleView) -> Iterator[str]:
     yield '<section aria-labelledby="checkpoints">\n<h2 id="checkpoints">Checkpoints</h2>\n'
-    columns = ("Partition", "Entries under it", "Root", "Origin", "Lines of other signers")
+    columns = ("Partition", "Offsets under it", "Root", "Origin", "Lines of other signers")
     yield from table("What the notary signed, a partition a row", columns, map(_checkpoint, view.checkpoints))
     for one in view.checkpoints:
         noted = "\n".join(map(as_html, one.note.split("\n")))
@@ -282,5 +283,7 @@ def _outcome(row: Row) -> Iterator[str]:
         yield f"first at {first['partition']}:{first['offset']}: {ruling(first['verdict'], first['code'])}"
     if "fence" in row:
         yield f"fence {row['fence']}"
+    elif row["type"] == _ATTEMPT and row["verdict"] == "accepted":
+        yield '<span class="refused">without a grant</span>'
     if "valid_until" in row:
         yield f"act before {text(row['valid_until'])}"

@@ -59,11 +59,13 @@ def test_every_entry_and_every_decision_is_on_it() -> None:
 def test_what_is_owed_stands_apart() -> None:
     """Unknown outcomes are counted and listed with who owes them, those whose time has passed as such."""
     page = Page(report_html(owed_view()))
+    assert 'Asked forsubjects ["T-1001"]Decisions as of' in page.text
     assert "Unknown outcomes2 (2 reconcile)" in page.text
     debts = [row for row in page.rows if row[1:3] in (["p-1", "user:ann"], ["p-2", "user:ann"])]
     assert [row[4] for row in debts] == ["2026-03-28T09:01:00.000Z passed", "–"]
     assert "Somebody said that they acted, and had not asked" in page.text
     assert ["T-1001", "p-2", "reconcile"] in page.rows
+    assert [row[0] for row in page.rows if row[-1] == "without a grant"] == ["0:4"]
 
 
 def test_a_page_without_debts_says_so() -> None:
