@@ -102,16 +102,15 @@ class Notary:
 
     def checkpoint(self, partition: int, progress: Progress | None = None) -> Signed:
         """Bring a tree up to the log's end and sign it. Where nothing is new that is the checkpoint signed last."""
-        for _ in range(_TRIES):
+        for turn in range(_TRIES):
             try:
-                tree = self.tree(partition)
-                tree.catch_up(progress)
-                return self.sign(partition)
-            except Fenced:
-                self.forget(partition)  # another notary was faster: go on from what it has signed
-        tree = self.tree(partition)
-        tree.catch_up(progress)
-        return self.sign(partition)
+                self.tree(partition).catch_up(progress)
+                return self._sign(self.tree(partition))
+            except BaseException as error:
+                self.forget(partition)
+                if not isinstance(error, Fenced) or turn == _TRIES - 1:
+                    raise  # else another notary was faster: go on from what it has signed
+        raise AssertionError
 
     def sign(self, partition: int) -> Signed:
         """Sign what was read of a partition, if it is more than was signed, and publish it."""
