@@ -10,7 +10,7 @@ from consumers.personal.database import Database
 from consumers.personal.store import KeyStore
 from consumers.personal.wrapping import MAKE_ONE, NAME, read_store_key
 from ledger.errors import WrongUsage
-from ledger.logs.address import log_address, log_name
+from ledger.logs.address import log_address
 from ledger.recorders.address import IndexAddress, index_address
 from ledger.sealing import Sealing
 
@@ -36,9 +36,9 @@ def key_store(settings: Settings) -> KeyStore:
 
 
 def log_of_record(log_url: str) -> str:
-    """What the key store calls a log: the same in every folder."""
+    """What the key store calls a log: the same in every folder, and whichever brokers of a cluster are named."""
     address = log_address(log_url)
-    return f"sqlite://{address.resolve()}" if isinstance(address, Path) else log_name(log_url)
+    return f"sqlite://{address.resolve()}" if isinstance(address, Path) else f"kafka:{address.topic}"
 
 
 def _opens(settings: Settings, secret: str) -> Callable[[], Database]:

@@ -37,13 +37,14 @@ class SqliteDatabase:
                 raise
 
     def _prepare(self) -> None:
+        self._connection.execute(f"PRAGMA busy_timeout={round(self._busy_seconds * 1000)}")
         self._connection.execute("PRAGMA secure_delete=ON")
         if self._connection.execute("PRAGMA secure_delete").fetchone()[0] != 1:
             raise UnusableLog(f"{self.where} can't delete for good.", "Use an SQLite that keeps PRAGMA secure_delete.")
-        use_write_ahead_log(self._connection)
         names = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if names and "personal_store" not in names:
             raise UnusableLog(f"{self._path} is an SQLite file of something else, no key store.", "Name another file.")
+        use_write_ahead_log(self._connection)
         if not names:
             with immediate(self._connection):
                 for statement in SCHEMA:

@@ -236,7 +236,7 @@ class KeyStore:
 
     def _unwrapped(self, secret: bytes, name: str) -> bytes:
         plain = bytes(secret) if self._store_key is None else self._store_key.unwrap(bytes(secret), name)
-        if plain is None:
+        if plain is None or (name != _NAMES and len(plain) != KEY_BYTES):
             raise UnusableLog("A key in the key store is damaged, or another store key wrapped it.", "Restore it.")
         return plain
 
