@@ -136,6 +136,19 @@ class Settings(BaseSettings):
         Path("pauseledger.callbacks.outbox"), description="The file of its facts whose fate is unknown."
     )
 
+    # Evidence: the notary's keys and what it signs.
+    keys: Path = Field(
+        Path("pauseledger.keys"), description="The folder of the notary's keys and of what it signed: secret."
+    )
+    tiles: str = Field(
+        "",
+        description="Where the tiles lie: a folder, or an address for fsspec. Else pauseledger.tiles beside the keys.",
+    )
+    notary_entries: int = Field(10_000, ge=1, description="The notary signs after so many entries of a partition.")
+    notary_seconds: float = Field(
+        60.0, gt=0, description="It signs so long after an entry at the latest, however few there are."
+    )
+
     # The HTTP API of `pauseledger serve`.
     api_host: str = Field("127.0.0.1", description="The address that the HTTP API binds.")
     api_port: int = Field(8750, ge=0, le=65_535, description="The port of the HTTP API; 0: any that is free.")
@@ -216,6 +229,11 @@ class Settings(BaseSettings):
     @property
     def index_url(self) -> str:
         return self.index or index_url_for(self.log)
+
+    @property
+    def tiles_place(self) -> str:
+        """Where the trees' tiles lie: a folder or an address."""
+        return self.tiles or str(self.keys.parent / "pauseledger.tiles")
 
     def open_log(self, *, create: bool = False, timeout_seconds: float = 8.0) -> Log:
         """Open the log; ``create`` makes the embedded log's file where there is none."""

@@ -114,6 +114,18 @@ def content_of(record: Record) -> Mapping[str, Any]:
     return structured_content(record.value)
 
 
+def shown_event(record: Record) -> dict[str, Any] | None:
+    """The CloudEvent of a record as people and scripts read it; null where it is no JSON object.
+
+    Bytes that binary mode carried and that are no JSON can't be shown as such: they are null.
+    """
+    try:
+        content = content_of(record)
+    except ValueError:
+        return None
+    return {name: None if isinstance(value, bytes) else value for name, value in content.items()}
+
+
 def subject_of(value: bytes) -> str | None:
     """The work item that a line in structured mode names, to find its key and partition; null where it names none."""
     try:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import rfc8785
 
+from ledger.evidence.merkle import leaf_hash
 from ledger.record import Record, record_bytes
 
 LEAF_BYTES = 64
@@ -61,6 +64,30 @@ def tag_of(tag_key: bytes, record_key: bytes | None) -> bytes:
 def leaf_of(tag_key: bytes, record: Record) -> bytes:
     """The leaf of a record."""
     return tag_of(tag_key, record.key) + hashlib.sha256(record_bytes(record)).digest()
+
+
+_HASH_OF_NO_RECORD = leaf_hash(NO_RECORD)
+_KNOWN_TAGS = 16_384
+
+HashLeaves = Callable[[Sequence[Record], int, int], list[bytes]]
+"""The hashes of the leaves of all offsets from one to before another, of the records that are there."""
+
+
+def leaf_hashing(tag_key: bytes) -> HashLeaves:
+    """What hashes many records at a time; it keeps the tags of the work items that it saw last."""
+    sha256 = hashlib.sha256
+    tag = lru_cache(maxsize=_KNOWN_TAGS)(lambda key: b"\x00" + tag_of(tag_key, key))
+
+    def hashes(records: Sequence[Record], begin: int, end: int) -> list[bytes]:
+        found = [sha256(tag(one.key) + sha256(record_bytes(one)).digest()).digest() for one in records]
+        if len(found) == end - begin:
+            return found
+        spread = [_HASH_OF_NO_RECORD] * (end - begin)
+        for one, hashed in zip(records, found, strict=True):
+            spread[one.offset - begin] = hashed
+        return spread
+
+    return hashes
 
 
 def index_of(offset: int) -> int:
