@@ -14,6 +14,7 @@ from psycopg import sql
 from consumers.personal.database import SCHEMA, Rows, Run
 from ledger.errors import DiskFailed, LedgerError, LogUnavailable, UnusableLog
 from ledger.recorders.address import PostgresAddress
+from ledger.recorders.postgres_text import register
 
 _CONNECT_SECONDS = 8
 _LOCK = 0x706B  # every writer of a key store in a schema waits for the one before it
@@ -41,6 +42,7 @@ class PostgresDatabase:
                 raise
 
     def _prepare(self) -> None:
+        register(self._connection)  # a work item may have a NUL in it, and PostgreSQL's texts none
         self._connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(self._schema)))
         for setting in _SETTINGS:
             self._connection.execute(setting.encode())

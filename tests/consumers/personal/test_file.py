@@ -17,8 +17,10 @@ from consumers.personal.sqlite_database import SqliteDatabase
 from consumers.personal.wrapping import read_store_key
 from consumers.settings import Settings
 from ledger.errors import LogUnavailable, UnusableLog, WrongUsage
-from tests.consumers.personal.stores import STORE_KEY, files_of, store
+from tests.consumers.personal.stores import OTHER_STORE_KEY, STORE_KEY, files_of, store
 from tests.faults.ledgers import url
+
+MANY = 120
 
 
 def test_the_file_is_its_owner_s(tmp_path: Path) -> None:
@@ -57,6 +59,24 @@ def test_no_byte_of_a_destroyed_key_is_left(tmp_path: Path) -> None:
         assert [number for number, key in enumerate(keys) if key not in left] == [7]
         assert not any(keys[7][at : at + 8] in left for at in range(0, 57, 8))
         assert path.with_name("keys.db-wal").stat().st_size == 0
+
+
+def test_among_many_that_come_and_go_and_are_wrapped_anew_nothing_is_left(tmp_path: Path) -> None:
+    """Rows that grow, shrink and move leave no copy of a key behind, nor of what a former store key wrapped."""
+    path = tmp_path / "keys.db"
+    with closing(store(tmp_path)) as one:
+        keys = [one.key_for(f"user:{number}", f"T-{number}").secret for number in range(MANY)]
+        for number in range(0, MANY, 2):
+            one.destroy(f"user:{number}", by="role:dpo", reason="asked " * (number % 60))
+        left = files_of(path)
+        assert [number for number, key in enumerate(keys) if key in left] == [*range(1, MANY, 2)]
+        one.rewrap(read_store_key(STORE_KEY))
+        assert not any(key[:8] in files_of(path) or key[-8:] in files_of(path) for key in keys)
+        with closing(sqlite3.connect(path)) as raw:
+            wrapped = [secret for (secret,) in raw.execute("SELECT secret FROM personal_keys WHERE secret NOT NULL")]
+        assert len(wrapped) == MANY // 2
+        one.rewrap(read_store_key(OTHER_STORE_KEY))
+        assert not any(secret in files_of(path) for secret in wrapped)
 
 
 def test_wrapped_no_key_lies_open_and_the_former_wrapping_goes(tmp_path: Path) -> None:

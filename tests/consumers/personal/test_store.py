@@ -82,13 +82,13 @@ def test_uses_are_kept_until_they_are_told(opens: OpenStore) -> None:
     """Each work item once, those of another log apart."""
     one = opens()
     key = one.key_for("user:anna", "T-2")
-    for work_item in ("T-1", "T-2", "T-3"):
+    for work_item in ("T-1", "T-2", "T-3\0?%s"):
         one.key_for("user:anna", work_item)
     elsewhere = opens()
     elsewhere._log = "kafka://x:1/other"
     elsewhere.key_for("user:anna", "T-4")
-    assert one.untold(key.id) == ["T-1", "T-2", "T-3"]
-    one.told(key.id, ["T-1", "T-3"])
+    assert one.untold(key.id) == ["T-1", "T-2", "T-3\0?%s"]
+    one.told(key.id, ["T-1", "T-3\0?%s"])
     assert one.untold(key.id) == ["T-2"]
     assert one.elsewhere(key.id) == ["kafka://x:1/other"]
     assert elsewhere.untold(key.id) == ["T-4"]
