@@ -24,7 +24,7 @@ def settings(folder: Path, keys: str | None = None, store_key: str = "", **given
 
 
 def store(folder: Path, keys: str | None = None, store_key: str = "") -> KeyStore:
-    return key_store(settings(folder, keys, store_key))
+    return key_store(settings(folder, keys, store_key), create=True)
 
 
 def files_of(path: Path) -> bytes:

@@ -17,7 +17,7 @@ from consumers.personal.sqlite_database import SqliteDatabase
 from consumers.personal.wrapping import read_store_key
 from consumers.settings import Settings
 from ledger.errors import LogUnavailable, UnusableLog, WrongUsage
-from tests.consumers.personal.stores import OTHER_STORE_KEY, STORE_KEY, files_of, store
+from tests.consumers.personal.stores import OTHER_STORE_KEY, STORE_KEY, files_of, settings, store
 from tests.faults.ledgers import url
 
 MANY = 120
@@ -100,7 +100,7 @@ def test_a_reader_that_stays_is_told_of_and_the_next_run_cleans_up(tmp_path: Pat
     with closing(store(tmp_path)) as one:
         key = one.key_for("user:anna", "T-1").secret
     with closing(sqlite3.connect(path, isolation_level=None)) as reader, closing(store(tmp_path)) as one:
-        one._open_database = lambda: SqliteDatabase(path, busy_seconds=0.1)
+        one._open_database = lambda: SqliteDatabase(path, create=False, busy_seconds=0.1)
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM personal_keys").fetchall()
         with pytest.raises(LogUnavailable, match="Run the same command again"):
@@ -139,6 +139,28 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         pytest.raises(UnusableLog, match="no folder"),
     ):
         one.key_for("user:anna", "T-1")
+
+
+def test_a_file_that_was_moved_or_replaced_is_not_written_to(tmp_path: Path) -> None:
+    """What comes next goes to the one that lies there now; one that is gone is not made again behind one's back."""
+    path, aside = tmp_path / "keys.db", tmp_path / "aside.db"
+    with closing(store(tmp_path)) as one:
+        key = one.key_for("user:anna", "T-1")
+        path.rename(aside)
+        with pytest.raises(LogUnavailable, match="moved or replaced"):
+            one.key_for("user:bob", "T-1")
+        with pytest.raises(UnusableLog, match="no key store"):
+            one.key_for("user:bob", "T-1")
+        assert not path.exists()
+        aside.rename(path)
+        assert one.key_for("user:anna", "T-1").secret == key.secret
+
+
+def test_whoever_only_reads_makes_none(tmp_path: Path) -> None:
+    """A typo is told, where an empty key store would say that everybody is unknown."""
+    with closing(key_store(settings(tmp_path))) as one, pytest.raises(UnusableLog, match="no key store"):
+        one.key_named("0" * 32)
+    assert not (tmp_path / "keys.db").exists()
 
 
 def test_keys_never_lie_with_what_they_seal(tmp_path: Path) -> None:

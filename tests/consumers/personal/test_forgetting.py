@@ -260,6 +260,23 @@ def test_without_a_key_store_nothing_is_revealed_or_forgotten(folder: Path) -> N
     assert "Set PAUSELEDGER_PERSONAL_KEYS" in refused.err
 
 
+def test_doctor_looks_at_the_key_store(folder: Path) -> None:
+    """That it is there and opens, or what to do; nothing where none is set."""
+
+    def found(env: dict[str, str]) -> list[tuple[str, str]]:
+        lines = run("doctor", "--json", folder=folder, env=env).json
+        return [(one["level"], one["finding"] + one["advice"]) for one in lines if one["check"] == "personal keys"]
+
+    assert found({}) == []
+    ((level, _),) = found(KEYS)
+    assert level == "ok"
+    ((level, said),) = found(KEYS | {"PAUSELEDGER_PERSONAL_STORE_KEY": base64.b64encode(bytes(32)).decode()})
+    assert level == "problem"
+    assert "rewrap" in said
+    ((level, said),) = found({"PAUSELEDGER_PERSONAL_KEYS": "sqlite:///typo.db"})
+    assert (level, "no key store" in said) == ("problem", True)
+
+
 def test_rewrap_by_the_command_line(folder: Path) -> None:
     """Wrapped, the store opens with its store key only; and back with --plain."""
     new = base64.b64encode(bytes(range(40))).decode()

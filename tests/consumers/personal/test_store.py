@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from consumers.personal.opening import key_store
 from consumers.personal.store import KeyStore
 from consumers.personal.wrapping import read_store_key
 from ledger.errors import LogUnavailable, NotFound, UnusableLog, WrongUsage
 from ledger.sealing import KEY_BYTES, PersonalKey
-from tests.consumers.personal.stores import OTHER_STORE_KEY, STORE_KEY, store
+from tests.consumers.personal.stores import OTHER_STORE_KEY, STORE_KEY, settings, store
 from tests.ledger.test_publisher_forked import in_a_child
 from tests.postgres import Postgres
 
@@ -216,6 +217,9 @@ def test_a_database_of_somebody_else_is_named(postgres: Postgres, tmp_path: Path
     """A database that is not there, and one that has no store key, are the settings' fault; no password is shown."""
     with pytest.raises(WrongUsage, match="must be wrapped"):
         store(tmp_path, postgres.new_index())
+    empty = key_store(settings(tmp_path, postgres.new_index(), STORE_KEY))
+    with closing(empty), pytest.raises(UnusableLog, match="no tables of ours"):
+        empty.key_named("0" * 32)
     missing = f"postgresql://postgres:hush@127.0.0.1:{postgres.port}/nothing"
     with closing(store(tmp_path, missing, STORE_KEY)) as one, pytest.raises(UnusableLog, match="refused us") as error:
         one.key_for("user:anna", "T-1")
