@@ -96,7 +96,7 @@ def test_a_command_that_is_there_passes(line: str) -> None:
 
 def test_the_readme_of_a_bundle_names_commands_that_are_there() -> None:
     """What an auditor is told to run in README.txt exists, with the option for an earlier checkpoint."""
-    text = readme_txt(owed_view()).decode()
+    text = readme_txt(owed_view()).decode().replace("`pauseledger genesis v1`", "")  # which is a text to be hashed
     named = re.findall(r"^    (pauseledger .+)$", text, re.MULTILINE) + _COMMAND.findall(text.replace("\n", " "))
     assert sorted(named) == ["pauseledger keys show", "pauseledger verify BUNDLE --key 'NAME+ID+KEY'"]
     assert "--since CHECKPOINT-FILE" in text
