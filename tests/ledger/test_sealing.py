@@ -287,6 +287,26 @@ def test_why_a_member_is_not_revealed() -> None:
         assert Sealing(ring).reveal({**content, "sealeddata": marking})[1] == []
 
 
+POINTERS = st.lists(st.sampled_from(["/text", "/a/0", "/a", "", "x", "/a~1", "/text/b"]), max_size=3)
+MARKINGS = st.dictionaries(st.sampled_from(["0" * 32, "user:anna", ""]), POINTERS, max_size=2).map(json.dumps)
+SEALED_TEXT = "sealed:v1:" + "0" * 32 + ":" + "A" * 30
+
+
+@given(
+    st.dictionaries(st.sampled_from(["text", "a"]), VALUES | st.just(SEALED_TEXT), max_size=2) | VALUES | st.binary(),
+    MARKINGS | st.text(max_size=9) | VALUES,
+    st.sampled_from(["T-1", "", None, 7]),
+)
+def test_whatever_strangers_write_is_shown_as_it_is(data: Any, marking: Any, subject: Any) -> None:
+    """Anybody may put anything where sealed members are named: it is never an error, and nothing is changed."""
+    ring = Ring()
+    ring.known["0" * 32] = PersonalKey("0" * 32, bytes(64))
+    content = {"subject": subject, "source": "/desk", "id": "n-1", "data": data, "sealeddata": marking}
+    shown, found = Sealing(ring).reveal(content)
+    assert shown == content
+    assert all(one.state == "damaged" for one in found)
+
+
 def test_a_key_is_never_printed() -> None:
     """Its id is all that it says of itself."""
     assert "secret" not in repr(PersonalKey("k", b"secret")) + str(PersonalKey("k", b"secret"))
