@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ledger.errors import LogChanged, NotFound
+from ledger.errors import LogChanged, NotFound, UnusableLog, WrongUsage
 from ledger.evidence import bundle
 from ledger.evidence.bundle import Counts, CoveredPartition, FileDigest, Manifest, Query, read_instant, written_instant
 from ledger.evidence.covering import BLOCK_LEAVES, gaps_in
@@ -122,10 +122,14 @@ def _under(tree: Tree) -> Iterator[Record]:
 def _put(file: BinaryIO, entries: Entries, record: Record) -> None:
     """Write a record as a line, and keep where it starts."""
     line = bundle.entry_line(record)
-    if len(line) > bundle.LONGEST_LINE:
-        raise LogChanged(f"Entry {record.entry} is larger than a bundle takes.", "Leave its work item out.")
+    _refuse_too_long(line)
     entries.add(record, file.tell())
     file.write(line + b"\n")
+
+
+def _refuse_too_long(line: bytes) -> None:
+    if len(line) > bundle.LONGEST_LINE:
+        raise UnusableLog("An entry is larger than a bundle takes.", "Leave its work item out.")
 
 
 class _Bundle:
@@ -160,7 +164,10 @@ class _Bundle:
         for tree in self._trees:
             self._write_small(bundle.checkpoint_file(tree.genesis.partition), tree.note)
         manifest = self._render(self._manifest(judged.counts), judged)
-        self._write_small(bundle.MANIFEST, manifest.as_bytes())
+        data = manifest.as_bytes()
+        if len(data) > bundle.LONGEST_MANIFEST:
+            raise WrongUsage("So many work items have no room in a manifest.", "Export all: --all.")
+        self._write_small(bundle.MANIFEST, data)
         return manifest
 
     def _new(self, name: str) -> BinaryIO:
@@ -238,6 +245,7 @@ class _Bundle:
         ):
 
             def verdict(number: int, line: bytes) -> None:
+                _refuse_too_long(line)
                 starts[number] = spooled.tell()
                 spooled.write(line + b"\n")
 

@@ -28,8 +28,8 @@ MANIFEST, ENTRIES, VERDICTS, DECISIONS = "manifest.json", "entries.jsonl", "verd
 KEY, TAG_KEY, README, REPORT, OCSF = "key.txt", "tag-key.txt", "README.txt", "report.html", "ocsf.jsonl"
 CSV_FOLDER, PARQUET_FOLDER = "csv/", "parquet/"
 
-LONGEST_MANIFEST = 64 * 1024 * 1024
-LONGEST_LINE = 64 * 1024 * 1024
+LONGEST_MANIFEST = 16 * 1024 * 1024
+LONGEST_LINE = 32 * 1024 * 1024
 """Of any file with a line a record: what a record of the largest size takes, however it must be written."""
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]

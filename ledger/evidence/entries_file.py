@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO, NamedTuple
 
 from ledger.evidence.bundle import BadText, read_entry_line
@@ -83,8 +83,10 @@ class Entries:
         return range(begin, min(behind, default=len(self)))
 
 
-def read_entries(file: BinaryIO, partitions: int, until: int | None) -> Entries:
-    """All entries of a file. Raises ``Refused`` for the first line that is not as it must be, or not in its place."""
+def read_entries(file: BinaryIO, ends: Mapping[int, int], partitions: int, until: int | None) -> Entries:
+    """All entries of a file. ``ends`` has for each partition that is covered the offset behind its last entry: so no
+    file makes a reader keep more than what was signed. Raises ``Refused`` for the first line that is wrong.
+    """
     entries = Entries(partitions, until)
     last: tuple[int, int] = (-1, -1)
     start = number = 0
@@ -97,11 +99,17 @@ def read_entries(file: BinaryIO, partitions: int, until: int | None) -> Entries:
             record = read_entry_line(line)
         except BadText as error:
             raise Refused("malformed", f"entries.jsonl, line {number}: {error}") from None
-        place = (record.partition, record.offset)
-        if place == last:
-            raise Refused("added", "entries.jsonl has two records for this entry", record.entry)
-        if place < last:
-            raise Refused("reordered", "entries.jsonl has this record behind a later one", record.entry)
+        _refuse_misplaced(record, last, ends)
         entries.add(record, start)
         start += len(line) + 1
-        last = place
+        last = (record.partition, record.offset)
+
+
+def _refuse_misplaced(record: Record, last: tuple[int, int], ends: Mapping[int, int]) -> None:
+    place = (record.partition, record.offset)
+    if place == last:
+        raise Refused("added", "entries.jsonl has two records for this entry", record.entry)
+    if place < last:
+        raise Refused("reordered", "entries.jsonl has this record behind a later one", record.entry)
+    if record.offset >= ends.get(record.partition, 0):
+        raise Refused("added", "there is a record of an entry that no checkpoint here covers", record.entry)

@@ -24,7 +24,7 @@ UPDATE, MOVE, SUSPEND, RESUME, OTHER, UNKNOWN = 3, 5, 12, 13, 99, 0
 INFORMATIONAL, LOW, HIGH = 1, 2, 4
 
 _PREFIX = "pauseledger."
-_NAMES = {UPDATE: "Update", MOVE: "Move", SUSPEND: "Suspend", RESUME: "Resume", UNKNOWN: "Unknown"}
+ACTIVITY_NAMES = {UPDATE: "Update", MOVE: "Move", SUSPEND: "Suspend", RESUME: "Resume", UNKNOWN: "Unknown"}
 _SEVERITIES = {INFORMATIONAL: "Informational", LOW: "Low", HIGH: "High"}
 _STATUSES = {"accepted": (1, "Success"), "refused": (2, "Failure"), "malformed": (2, "Failure")}
 _PRINCIPALS = {"user": (1, "User"), "service": (4, "Service"), "role": (OTHER, "Role")}
@@ -75,7 +75,7 @@ def _event(view: BundleView, log: str, row: Row) -> dict[str, Any]:
     name, activity = _activity(row, data)
     severity = _severity(row, name, data)
     status, status_name = _STATUSES.get(row["verdict"], (OTHER, str(row["verdict"]).capitalize()))
-    shown = _NAMES.get(activity.number, name)
+    shown = ACTIVITY_NAMES.get(activity.number, name)
     content: dict[str, Any] = {
         "activity_id": activity.number,
         "activity_name": shown,

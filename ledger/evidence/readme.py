@@ -23,7 +23,7 @@ _FILES = {
     "leaves-": "the leaves of all other records under the checkpoint of that partition, and of those that are here: 64 "
     "bytes each, digests, which show no more than whether a guess is right",
     "checkpoint-": "the signed checkpoint of that partition, as it was published",
-    "key.txt": "which key the exporter says it is. Do not verify with it: see below",
+    "key.txt": "which key the exporter says it is. Do not verify with it: see above",
     "tag-key.txt": "the key of the tags in the leaves. Who has it can test whether a name that they guess is a "
     "work item of this ledger",
     "verdicts.jsonl": "what the rules say of each entry: accepted, refused, duplicate or malformed, and why",
@@ -38,7 +38,7 @@ _FILES = {
 }
 
 _PROVEN = (
-    "The notary's key signed the checkpoint: it had seen that many entries in each partition, with exactly these "
+    "The notary's key signed the checkpoint: it had seen that many offsets of each partition, with exactly these "
     "digests.",
     "Each record in entries.jsonl is, byte for byte, the entry at that partition and offset of the log that the "
     "notary saw.",
@@ -59,6 +59,8 @@ _NOT_PROVEN = (
     "nothing, and are "
     "no part of its history.",
     "What cosignatures on a checkpoint say, before they are verified with the witness's own key.",
+    "What a text that begins with sealed:v1: says. It is personal data, encrypted before it was recorded, under the "
+    "key that it names. That key is not here, and may have been destroyed; no verdict rests on what it hides.",
 )
 _BY_HAND = (
     "Digests of the files: compare `sha256sum FILE` with manifest.json.",
@@ -91,11 +93,11 @@ def _lines(view: BundleView) -> Iterator[str]:
         "export of it that you can verify yourself: offline, without trusting whoever gave it to you."
     )
     yield f"Topic:      {_one_line(view.topic)}"
-    yield f"Asked for:  {_one_line(write_json(dict(view.query)).decode())}"
+    yield f"Asked for:  {_one_line(write_json(view.asked).decode())}"
     if view.as_of is not None:
         yield f"As of:      {format_instant(from_milliseconds(view.as_of))}"
     for one in view.checkpoints:
-        yield f"Partition:  {one.partition}, {max(0, one.size - 1)} entries under root {one.root}"
+        yield f"Partition:  {one.partition}, {max(0, one.size - 1)} offsets under root {one.root}"
     yield ""
     yield from _verifying()
     yield from _titled("What that proves")

@@ -91,10 +91,7 @@ class _Examination:
         self._check_manifest()
         self._check_checkpoints()
         tag_key = self._tag_key()
-        until = self._manifest.query.until
-        with self._container.open(bundle.ENTRIES) as file:
-            count = self._manifest.partitions[0].partitions
-            entries = read_entries(file, count, None if until is None else read_instant(until))
+        entries = self._read_entries()
         gaps = self._check_trees(entries, tag_key)
         if self._failures:
             return self._result(entries, 0)
@@ -181,7 +178,8 @@ class _Examination:
             if checkpoint.origin != part.genesis.origin or part.ledger != self._key.name:
                 raise Refused("forged", f"{name} is a checkpoint of {shown(checkpoint.origin)}, not of this tree")
             if checkpoint.size != part.size:
-                raise Refused("malformed", f"{name} covers {checkpoint.size} leaves, the manifest says {part.size}")
+                kind: Kind = "withheld" if part.size < checkpoint.size else "added"
+                raise Refused(kind, f"{name} covers {checkpoint.size} leaves, the manifest says {part.size}")
             self._notes[part.partition] = data
             self._checkpoints.append(checkpoint)
         covered_trees = {one.origin for one in self._checkpoints}
@@ -200,15 +198,16 @@ class _Examination:
             raise Refused("forged", "tag-key.txt is not the tag key of this ledger's trees")
         return tag_key
 
+    def _read_entries(self) -> Entries:
+        query, parts = self._manifest.query, self._manifest.partitions
+        until = None if query.until is None else read_instant(query.until)
+        with self._container.open(bundle.ENTRIES) as file:
+            return read_entries(file, {one.partition: one.size - 1 for one in parts}, parts[0].partitions, until)
+
     def _check_trees(self, entries: Entries, tag_key: bytes) -> int:
         """The leaves and the records; the number of gaps."""
         subjects = self._manifest.subjects
         keys = None if subjects is None else frozenset(one.encode() for one in subjects)
-        known = {part.partition for part in self._manifest.partitions}
-        for group in entries.groups:
-            if group.partition not in known:
-                place = f"{group.partition}:{entries.offsets[entries.begins[group.partition]]}"
-                raise Refused("added", "there is a record of a partition that the bundle does not cover", place)
         gaps = 0
         for part, checkpoint in zip(self._manifest.partitions, self._checkpoints, strict=True):
             name = bundle.leaves_file(part.partition)

@@ -19,6 +19,7 @@ RENDERING = 1
 _COSIGNATURE_BYTES, _TIME_BYTES = 72, 8
 
 Row = Mapping[str, Any]
+_OPEN: tuple[Any, ...] = (None, False, "", [], ())
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ class BundleView:
     """The work items whose whole history is here; empty where the query was for all."""
     files: Sequence[str] = field(default=())
     """The names of the bundle's files, for its README."""
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The query without what it leaves open."""
+        return {name: value for name, value in self.query.items() if value not in _OPEN}
 
 
 def checkpoint_view(partition: int, data: bytes) -> CheckpointView:

@@ -114,9 +114,8 @@ def read_zip(fd: int) -> list[Member]:
         raise NoZip("it lists too much")
     central = _read(fd, central_at, central_size)
     members = list(_members(central, count))
-    if b"".join(map(_central, members)) + _end(count, central_size, central_at) != _read(
-        fd, central_at, size - central_at
-    ):
+    right = b"".join(map(_central, members))
+    if right + _end(count, len(right), central_at) != _read(fd, central_at, size - central_at):
         raise NoZip("its list of files is not as it must be written")
     _check_places(fd, members, central_at)
     return members

@@ -20,8 +20,8 @@ def test_it_says_how_to_verify_and_where_the_key_is_from() -> None:
     assert "by a way that this bundle did not take" in text
     assert "--since CHECKPOINT-FILE" in text
     assert "* These work items were chosen by their owner. * Who wrote an entry." in text
-    assert f"Partition: 0, 8 entries under root {'ab' * 32}" in text
-    assert 'Asked for: {"subjects":["T-1001"],"until":null}' in text
+    assert f"Partition: 0, 8 offsets under root {'ab' * 32}" in text
+    assert 'Asked for: {"subjects":["T-1001"]} As of:' in text
 
 
 def test_it_says_what_each_file_is() -> None:
