@@ -17,14 +17,14 @@ import structlog
 from consumers.gates import open_gate
 from consumers.operations import metrics
 from consumers.settings import Ledger, Settings
-from ledger.decision import Decision, decide
+from ledger.decision import Decision, decide, judge
 from ledger.json_text import write_json
 from ledger.packet import Pause
 from ledger.partitions import partition_of
 from ledger.runtimes.extras import needs
 from ledger.runtimes.gate import Grant
 from ledger.runtimes.shut import Shut
-from ledger.runtimes.task_tokens import Kept, TokenFolder, TokenStore
+from ledger.runtimes.task_tokens import Damaged, Kept, TokenFolder, TokenStore
 from projections.decisions import as_of_now
 
 with needs("callbacks"):
@@ -78,6 +78,7 @@ class CallbacksJob:
         self._left_until: dict[str, float] = {}
         self._beaten: dict[str, int] = {}
         """The heartbeat that was forwarded last; one that is forwarded again by another process harms nobody."""
+        self._damaged: set[str] = set()
         self._log = structlog.get_logger().bind(job="callbacks")
         self.finish = ExitStack()
 
@@ -92,11 +93,30 @@ class CallbacksJob:
             return 0
         self._next_round = time.monotonic() + _ROUND_SECONDS
         indexer = self._ledger.indexer
-        kept = [one for hash in self._tokens.hashes() if (one := self._tokens.find(hash)) is not None]
-        mine = [one for one in kept if partition_of(one.paused.subject, indexer.identity.partitions) in self._mine]
+        mine = [
+            one for one in self._kept() if partition_of(one.paused.subject, indexer.identity.partitions) in self._mine
+        ]
         for partition in {partition_of(one.paused.subject, indexer.identity.partitions) for one in mine}:
             indexer.catch_up_partition(partition)
         return sum(self._answered(one) for one in mine if self._left_until.get(one.hash, 0.0) < time.monotonic())
+
+    def _kept(self) -> list[Kept]:
+        """What the store has. What is damaged is told of once, and keeps no other from being answered."""
+        found, hashes = [], list(self._tokens.hashes())
+        for known in (self._left_until, self._beaten):
+            for gone in known.keys() - set(hashes):
+                del known[gone]
+        for hash in hashes:
+            try:
+                one = self._tokens.find(hash)
+            except Damaged as error:
+                if hash not in self._damaged:
+                    self._log.error("a token can't be read", problem=str(error))
+                self._damaged.add(hash)
+                continue
+            if one is not None:
+                found.append(one)
+        return found
 
     def _answered(self, kept: Kept) -> int:
         """Make the call that is due for a token, if one is."""
@@ -145,6 +165,11 @@ class CallbacksJob:
 def beat_due(pause: Pause, decision: Decision, beaten: int | None) -> bool:
     """Whether there is a heartbeat to forward: a new one, of an owner who still holds the pause."""
     return pause.heartbeat_set not in (pause.opened, beaten) and decision.judgement.ownership == "held"
+
+
+def is_clear(decision: Decision) -> bool:
+    """Whether an attempt would be accepted: the ledger's own question, with this grant's unknown outcome left out."""
+    return judge(decision.item, decision.pause, decision.as_of, own="not_happened").decision == "resume"
 
 
 def output_of(grant: Grant, output: Output) -> str:

@@ -3,8 +3,8 @@
 The effect is in the function, inside its guard: the callback only wakes it. So a success that is sent twice does
 nothing twice, and the attempt is the function's own.
 
-1. A grant that nobody has attempted with: ``SendDurableExecutionCallbackSuccess``.
-2. Rejected or terminated, with an outcome that is known: ``…Failure``.
+1. A grant that nobody has attempted with, and that the function may act with: ``SendDurableExecutionCallbackSuccess``.
+2. Rejected or ended, with an outcome that is known: ``…Failure``. Until somebody has looked the callback waits.
 3. A heartbeat that the ledger accepted, of an owner who still holds the pause: ``…Heartbeat``.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from consumers.callbacks import Due, Output, beat_due, output_of
+from consumers.callbacks import Due, Output, beat_due, is_clear, output_of
 from ledger.decision import Decision
 from ledger.packet import Pause
 from ledger.runtimes.extras import needs
@@ -22,11 +22,14 @@ from ledger.runtimes.task_tokens import Kept, TokenStore
 with needs("callbacks"):
     from botocore.exceptions import ClientError
 
-from ledger.runtimes.step_functions import may_fail
+from ledger.runtimes.botocore_requests import status_of
+from ledger.runtimes.step_functions import ENDED, may_fail
 
-_OVER = frozenset({400, 404, 408})
+_OVER = frozenset({404, 408})
 """The callback doesn't wait any more: it was answered before, has timed out, or its execution has ended. By the HTTP
-status, for AWS' local runner gives its errors no names."""
+status, for AWS' local runner gives its errors no names; AWS itself says 400 of one that has timed out, as of whatever
+else it finds wrong."""
+_TIMED_OUT = "CallbackTimeoutException"
 
 
 class DurableCalls:
@@ -40,18 +43,20 @@ class DurableCalls:
 
     def due(self, kept: Kept, pause: Pause, decision: Decision, beaten: int | None) -> Due | None:
         """See :class:`consumers.callbacks.Calls`."""
-        if pause.is_open and pause.grant == "granted":
+        if pause.is_open and pause.grant == "granted" and is_clear(decision):
             return Due("success", lambda: self._succeed(kept))
         if may_fail(pause.outcome, decision.judgement.decision, pause.side_effect):
             return Due("failure", lambda: self._fail(kept, pause.outcome or "terminated"))
-        if not pause.is_open or pause.grant == "attempted" or pause.side_effect == "happened":
-            return Due("forget", lambda: self._tokens.forget(kept.hash))  # the function has gone on, or is left alone
+        if not pause.is_open:  # the function has gone on, or is left alone; what nobody knows yet, somebody may look at
+            return None if pause.outcome in ENDED else Due("forget", lambda: self._tokens.forget(kept.hash))
         if beat_due(pause, decision, beaten) and pause.terms.heartbeat_timeout is not None:
             return Due("heartbeat", lambda: self._beat(kept))
         return None
 
     def is_over(self, error: Exception) -> bool:
-        return isinstance(error, ClientError) and error.response["ResponseMetadata"]["HTTPStatusCode"] in _OVER
+        if not isinstance(error, ClientError):
+            return False
+        return status_of(error.response) in _OVER or error.response.get("Error", {}).get("Code") == _TIMED_OUT
 
     def told_over(self, kept: Kept, pause: Pause, name: str) -> None:  # noqa: ARG002  # as the port has it
         """Nothing is left to answer. A grant stays what it is: the function may act on it, or somebody must look."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 
 from consumers.publishing import open_publisher
 from consumers.settings import Ledger, Settings
-from ledger.errors import Fenced, LogUnavailable, NotFound
+from ledger.errors import Fenced, LogUnavailable, NotFound, WrongUsage
 from ledger.packet import WorkItem
 from ledger.partitions import partition_of
 from ledger.runtimes.gate import Gate, Who
@@ -21,21 +22,28 @@ from projections.answers import decision_answer, packet_answer, work_item_answer
 
 T = TypeVar("T")
 _TRIES = 3
+_WAITING = 256
+_CLOSING_SECONDS = 5.0
 
 
 class LedgerReader:
     """Reads work items as they are now: the index is brought up to the log's end first. Thread-safe.
 
     A thread of its own reads, one question at a time, so that nobody waits for longer than ``seconds``, whatever a log
-    or a database does meanwhile: then it is ``LogUnavailable``. The ledger is opened at the first question, and again
-    after an error.
+    or a database does meanwhile: then it is ``LogUnavailable``, and so it is at once where too many wait already. The
+    ledger is opened at the first question, and again after an error. In a process that was made by ``os.fork`` the
+    thread is not there, and every question raises ``WrongUsage``.
     """
 
     def __init__(self, settings: Settings, *, seconds: float = 10.0) -> None:
         self._settings = settings
         self._seconds = seconds
-        self._questions: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._questions: queue.Queue[tuple[Future[Any], Callable[[], Any]] | None] = queue.Queue(_WAITING)
         self._ledger: Ledger | None = None
+        self._closed = False
+        self._door = threading.Lock()
+        """Nothing is asked after the end: it would never be answered."""
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="pauseledger-gate", daemon=True)
         self._thread.start()
 
@@ -53,13 +61,26 @@ class LedgerReader:
         return self._answered(subject, lambda item: item)
 
     def close(self) -> None:
-        """Close log and index; what is being read is waited for a little."""
-        self._questions.put(None)
-        self._thread.join(timeout=5.0)
+        """Close log and index; what is being read is waited for a little. In a forked process it does nothing."""
+        if os.getpid() != self._process:
+            return
+        with self._door, suppress(queue.Full):  # then the thread has something to wake for, and sees that it is over
+            self._closed = True
+            self._questions.put_nowait(None)
+        self._thread.join(timeout=_CLOSING_SECONDS)
 
     def _answered(self, subject: str, answer: Callable[[WorkItem | None], T]) -> T:
+        if os.getpid() != self._process:
+            problem = "This reader of the ledger was opened in another process, before a fork."
+            raise WrongUsage(problem, "Open a gate of its own in each process, after the fork.")
         future: Future[T] = Future()
-        self._questions.put((future, lambda: self._read(subject, answer)))
+        try:
+            with self._door:
+                self._see_that_it_is_open()
+                self._questions.put_nowait((future, lambda: self._read(subject, answer)))
+        except queue.Full:
+            problem = f"The ledger could not be read: {_WAITING} questions wait already."
+            raise LogUnavailable(problem, "See that log and index can be reached, and ask again later.") from None
         try:
             return future.result(self._seconds)
         except TimeoutError:
@@ -70,16 +91,25 @@ class LedgerReader:
     # -- the reader's thread ------------------------------------------------------------------------
 
     def _run(self) -> None:
-        for question in iter(self._questions.get, None):
-            future, read = question
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(read())
-            except BaseException as error:
-                future.set_exception(error)
+        while (question := self._questions.get()) is not None:
+            self._reply(*question)
+            if self._closed and self._questions.empty():  # it was full, so that the end itself had no room
+                break
         with suppress(Exception):
             self._close()
+
+    def _reply(self, future: Future[Any], read: Callable[[], Any]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            self._see_that_it_is_open()  # those who waited when it was closed need not wait for it
+            future.set_result(read())
+        except BaseException as error:
+            future.set_exception(error)
+
+    def _see_that_it_is_open(self) -> None:
+        if self._closed:
+            raise LogUnavailable("This reader of the ledger is closed.", "Open another gate.")
 
     def _read(self, subject: str, answer: Callable[[WorkItem | None], T]) -> T:
         for _ in range(_TRIES):

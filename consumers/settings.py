@@ -75,6 +75,17 @@ class Settings(BaseSettings):
     kafka_ssl_keyfile: Path | None = Field(None, description="PEM: its key, where that is not in the same file.")
     kafka_ssl_password: SecretStr | None = Field(None, description="The key's password. Never printed.")
 
+    # Personal data: docs/erasure.md.
+    personal_keys: str = Field(
+        "", description="The key store: sqlite:///FILE or postgresql://…; unset, none is sealed."
+    )
+    personal_store_key: SecretStr = Field(
+        SecretStr(""), description="What wraps the keys in it: the base64 of 32 to 64 bytes. PostgreSQL needs one."
+    )
+    personal_new_store_key: SecretStr = Field(
+        SecretStr(""), description="The store key that comes next: for `pauseledger personal rewrap`."
+    )
+
     # The jobs of `pauseledger run`.
     group: str = Field("pauseledger", description="Kafka consumer groups: GROUP-JOB each. One fleet, one name.")
     session_seconds: float = Field(
@@ -178,6 +189,9 @@ class Settings(BaseSettings):
         "publish,read", description="What it may do: publish, read, review. With review a model decides reviews."
     )
     mcp_prefixes: str = Field("", description="Only work items whose names start so, by commas. All if empty.")
+    mcp_terms: str = Field(
+        "", description="JSON: terms of every pause, which a model may leave out and not change: owner, fresh_for …"
+    )
     mcp_source: str = Field("urn:pauseledger:mcp", description="The `source` of what it publishes.")
     mcp_seconds: float = Field(10.0, gt=0, le=300, description="How long a tool waits for its verdict.")
 

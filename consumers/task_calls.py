@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from consumers.callbacks import Due, Output, beat_due, output_of
-from ledger.decision import Decision, judge
+from consumers.callbacks import Due, Output, beat_due, is_clear, output_of
+from ledger.decision import Decision
 from ledger.packet import Pause
 from ledger.runtimes.extras import needs
 from ledger.runtimes.gate import Gate, Grant
@@ -26,11 +26,6 @@ with needs("callbacks"):
 from ledger.runtimes.step_functions import gate_client, is_gone, may_fail
 
 _OVER = "The task doesn't wait for this any more: Step Functions says that it has ended or timed out."
-
-
-def _is_clear(decision: Decision) -> bool:
-    """Whether an attempt would be accepted: the ledger's own question, with this grant's unknown outcome left out."""
-    return judge(decision.item, decision.pause, decision.as_of, own="not_happened").decision == "resume"
 
 
 class TaskCalls:
@@ -46,14 +41,14 @@ class TaskCalls:
     def due(self, kept: Kept, pause: Pause, decision: Decision, beaten: int | None) -> Due | None:
         """See :class:`consumers.callbacks.Calls`."""
         runtime = pause.terms.runtime or {}
-        if pause.grant == "granted" and runtime.get("effect") != "worker" and _is_clear(decision):
+        if pause.grant == "granted" and runtime.get("effect") != "worker" and is_clear(decision):
             return Due("success", lambda: self._succeed(kept))
         if may_fail(pause.outcome, decision.judgement.decision, pause.side_effect):
             return Due("failure", lambda: self._fail(kept, pause.outcome or "terminated"))
         if pause.side_effect == "happened" and pause.fence is not None:
             return Due("settle", lambda: self._settle(kept, pause))
         if not pause.is_open:  # written off, or ended with an outcome that nobody knows: nothing is said of it
-            known = pause.outcome in ("settled", "waived")
+            known = pause.outcome in ("executed", "settled", "waived")
             return Due("forget", lambda: self._tokens.forget(kept.hash)) if known else None
         if beat_due(pause, decision, beaten) and "heartbeat_seconds" in runtime:
             return Due("heartbeat", lambda: self._client.send_task_heartbeat(taskToken=kept.token))

@@ -21,7 +21,7 @@ from ledger.errors import LedgerError, LogUnavailable, NotFound
 from ledger.runtimes.botocore_gate import Operations, SendingGate
 from ledger.runtimes.extras import needs
 from ledger.runtimes.gate import Gate, Who
-from ledger.runtimes.guard import Permit
+from ledger.runtimes.guard import Permit, eager, finished
 from ledger.runtimes.pauses import Paused, execution_id
 from ledger.runtimes.shut import Shut
 from ledger.runtimes.task_tokens import Kept, token_hash
@@ -29,7 +29,7 @@ from ledger.runtimes.task_tokens import Kept, token_hash
 with needs("lambda-durable"):
     from aws_durable_execution_sdk_python.config import CallbackConfig, StepConfig, StepSemantics
     from aws_durable_execution_sdk_python.context import Callback, DurableContext
-    from aws_durable_execution_sdk_python.exceptions import CallbackSubmitterError, StepError
+    from aws_durable_execution_sdk_python.exceptions import CallbackSubmitterError, StepError, StepInterruptedError
     from aws_durable_execution_sdk_python.retries import RetryPresets
     from aws_durable_execution_sdk_python.types import StepContext
 
@@ -110,8 +110,9 @@ class PausedCallback:
         was decided with; where it was decided by another way one is requested, as ``who``. ``proof`` and ``close`` are
         those of :meth:`ledger.runtimes.gate.Gate.guard`. Raises ``Shut`` where nothing was done; with branch
         ``reconcile``, too, where the step was interrupted: that is on the ledger as ``indeterminate``. An error of the
-        effect comes as the SDK's ``StepError``.
+        effect comes as the SDK's ``StepError``; so does ``Unfinished``, of an effect that has yet to run.
         """
+        eager(effect)
 
         def act(_: StepContext) -> T:
             return self._act(effect, proof, close, who)
@@ -120,9 +121,9 @@ class PausedCallback:
         try:
             return self._context.step(act, name=name, config=once)
         except StepError as error:
-            if error.error_type.endswith("StepInterruptedError"):
+            if _is(error, StepInterruptedError):
                 raise self._interrupted(name) from error
-            if error.error_type.endswith(_ShutStep.__name__):
+            if _is(error, _ShutStep):
                 raise _shut_of(json.loads(error.message or "")) from error
             raise
 
@@ -139,11 +140,14 @@ class PausedCallback:
                 raise _ShutStep(json.dumps(["refused", str(nothing)])) from nothing
             except LedgerError as away:
                 raise _ShutStep(json.dumps(["unknown", str(away)])) from away
-            return effect(permit)
+            return finished(effect(permit))
 
     def _interrupted(self, name: str) -> Shut:
         """Tell that nobody knows, once: the SDK raises the same error with each replay, also after somebody looked."""
-        return _shut_of(self._context.step(lambda _: self._tell_interrupted(name), name=f"{name} interrupted"))
+        try:
+            return _shut_of(self._context.step(lambda _: self._tell_interrupted(name), name=f"{name} interrupted"))
+        except StepError as away:  # after as many tries as the SDK makes
+            return Shut("unknown", f"The step was interrupted, and the ledger can't be asked: {away.message}")
 
     def _tell_interrupted(self, name: str) -> list[str]:
         try:
@@ -225,6 +229,11 @@ def wait_for_callback(
 
 class _ShutStep(Exception):
     """How a step says that the gate stayed shut: errors cross a checkpoint as their name and message only."""
+
+
+def _is(error: StepError, kind: type[BaseException]) -> bool:
+    """Whether a step failed with an error of this class: what is left of it is its name."""
+    return error.error_type in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")
 
 
 def _shut_of(told: list[str]) -> Shut:

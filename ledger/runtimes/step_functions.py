@@ -3,30 +3,32 @@
 1. The token stays in a :class:`~ledger.runtimes.task_tokens.TokenStore`; its hash is on the ledger.
 2. :func:`gate_client` stands before a boto3 client's calls: success only after an accepted attempt, failure only for
    what was rejected or ended, a heartbeat only once the ledger has accepted it.
-3. A call proves that nothing happened only where each request of it does: botocore sends some a second time by itself,
-   and after an answer that was lost an error says nothing of the request before.
+3. A call proves that nothing happened only where each request of it does: see
+   :mod:`ledger.runtimes.botocore_requests`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 from ledger.errors import WrongUsage
+from ledger.runtimes.botocore_requests import Requests, count_requests, status_of
 from ledger.runtimes.extras import needs
 from ledger.runtimes.gate import Gate, Grant
 from ledger.runtimes.guard import Guard, Permit
 from ledger.runtimes.pauses import Paused, execution_id
 from ledger.runtimes.shut import Shut, shut
 from ledger.runtimes.task_tokens import Kept, TokenStore, token_hash
+from ledger.times import parse_instant
 
 with needs("step-functions"):
-    from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
+    from botocore.exceptions import ClientError
 
 NAME = "step_functions"
 GONE = frozenset({"InvalidToken", "TaskDoesNotExist", "TaskTimedOut"})
@@ -44,11 +46,11 @@ _NOT_DONE = {
     "UnrecognizedClientException",
     "ValidationException",
 }
-_NOT_SENT = (ConnectTimeoutError, EndpointConnectionError)
 ENDED = ("rejected", "terminated", "finished", "abandoned")
 """How a pause closes whose task is told that it failed."""
 Effect = Literal["callback", "worker"]
 _OURS = "pauseledger"
+_INSIDE = "pauseledger.inside"
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,10 @@ class Task:
         if lacks:
             advice = "Pass $$.Task.Token, $$.Execution.Id, $$.State.Name and $$.State.EnteredTime on."
             raise WrongUsage(f"The task's message lacks {', '.join(lacks)}.", advice)
+        if wrong := [name for name in names[4:] if not _is_number(message.get(name))] + _no_instant(message["entered"]):
+            raise WrongUsage(
+                f"The task's message has {', '.join(wrong)} as they can't be.", "Pass them on as they are."
+            )
         return cls(**{name: message[name] for name in names if message.get(name) is not None})
 
     @property
@@ -94,6 +100,18 @@ class Task:
             interrupt=self.hash,
             action=action,
         )
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
+
+
+def _no_instant(entered: str) -> list[str]:
+    try:
+        parse_instant(entered)
+    except ValueError:
+        return ["entered"]
+    return []
 
 
 def with_limits(client: Any, task: Task) -> Task:
@@ -148,14 +166,22 @@ def _began(task: Task) -> datetime | None:
     """Since when the state's limits run; null where only the first try's time is known."""
     if task.scheduled is not None or task.retry:
         return task.scheduled
-    return datetime.fromisoformat(task.entered)
+    return parse_instant(task.entered)
 
 
-class _Held(NamedTuple):
-    """The grant that the code which calls now acts with. ``open``: its guard is open already, around the call."""
+class _Held:
+    """The grant that the code which calls now acts with. ``open``: its guard is open already, around the call.
 
-    grant: Grant
-    open: bool
+    Whatever was begun in the block has it too, in a task or a thread, and may outlive it: it is emptied at the end.
+    """
+
+    def __init__(self, gate: TaskGate, grant: Grant, *, open: bool) -> None:
+        self.gate = gate
+        self.grant: Grant | None = grant
+        self.open = open
+        self.told = False
+        """Whether the task has been told of its success."""
+        self.outer = _HELD.get()
 
 
 _HELD: ContextVar[_Held | None] = ContextVar("pauseledger_step_functions", default=None)
@@ -166,27 +192,20 @@ class _Nothing(Exception):
 
 
 class _Call:
-    """One call of SendTaskSuccess and the guard it is made in: botocore may make several requests of it."""
+    """One call of SendTaskSuccess, and the guard that it is made in."""
 
-    def __init__(self, guard: Guard, permit: Permit) -> None:
+    def __init__(self, guard: Guard, requests: Requests) -> None:
         self.guard = guard
-        self.permit = permit
-        self.requests = 0
-        self.unsure = 0
-
-    def answered(self, parsed: Mapping[str, Any] | None, error: BaseException | None) -> None:
-        """One request has its answer, or none."""
-        self.requests += 1
-        done_nothing = isinstance(error, _NOT_SENT) if parsed is None else _code(parsed) in _NOT_DONE
-        self.unsure += 0 if done_nothing else 1
+        self.permit = guard.__enter__()
+        self.requests = requests
 
     def ended(self, error: BaseException | None, code: str | None) -> None:
         """Tell what became of the call: of an error, what it proves."""
-        self.permit.evidence = {"call": "SendTaskSuccess", "requests": self.requests, "error": code}
-        if error is None and code is None:
+        self.permit.evidence = {"call": "SendTaskSuccess", "requests": self.requests.made, "error": code}
+        if error is None:
             self.guard.__exit__(None, None, None)
             return
-        proof = _Nothing() if self.requests and not self.unsure else (error or Exception(code))
+        proof = _Nothing() if self.requests.did_nothing else error
         self.guard.__exit__(type(proof), proof, None)
 
 
@@ -202,48 +221,78 @@ class TaskGate:
     def acting(self, grant: Grant, *, proof: tuple[type[BaseException], ...] = ()) -> Iterator[Permit]:
         """The guard around an effect of this program's own *and* the callback that tells Step Functions of it.
 
-        The grant's own task may be told of its success in here. One attempt for both, and one observation at the end.
+        The grant's own task may be told of its success in here, once. One attempt for both, and one observation at the
+        end: whatever was begun in the block and still runs then finds no permission any more.
         """
-        with self._gate.guard(grant, proof=proof) as permit, _holding(_Held(grant, open=True)):
+        with self._gate.guard(grant, proof=proof) as permit, self._holding(grant, open=True):
             yield permit
 
     def send_success(self, grant: Grant, kept: Kept, output: str) -> None:
         """Send exactly this grant's output: attempt, call, observation, close. Raises ``Shut``, or what boto3 does."""
-        with _holding(_Held(grant, open=False)):
+        with self._holding(grant, open=False):
             self._client.send_task_success(taskToken=kept.token, output=output)
+
+    @contextmanager
+    def _holding(self, grant: Grant, *, open: bool) -> Iterator[None]:
+        held = _Held(self, grant, open=open)
+        mark = _HELD.set(held)
+        try:
+            yield
+        finally:
+            held.grant = None
+            _HELD.reset(mark)
+
+    def _held_for(self, kept: Kept) -> _Held | None:
+        """The block of this gate's that the call is made in, if any. Raises ``Shut`` where it is another task's."""
+        held, mine = _HELD.get(), False
+        while held is not None:
+            if held.gate is self and held.grant is not None:
+                if held.grant.paused[:3] == kept.paused[:3]:
+                    return held
+                mine = True
+            held = held.outer
+        if mine:
+            raise Shut("refused", "The grant is of another task.")
+        return None
 
     # -- what botocore calls ------------------------------------------------------------------------
 
-    def before_success(self, params: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:
-        kept, held = self._kept(params), _HELD.get()
-        if held is not None and held.grant.paused.pause != kept.paused.pause:
-            raise Shut("refused", "The grant is of another task.")
-        if held is not None and held.open:
-            return
-        guard = self._gate.guard(self._granted(kept) if held is None else held.grant, proof=(_Nothing,))
-        context[_OURS] = _Call(guard, guard.__enter__())
+    def before_call(self, model: Any, params: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:
+        match model.name:
+            case "SendTaskSuccess":
+                self._before_success(self._kept(params), context)
+            case "SendTaskFailure":
+                self._before_failure(self._kept(params))
+            case "SendTaskHeartbeat":
+                self._before_heartbeat(self._kept(params))
 
-    def before_failure(self, params: Mapping[str, Any], **_: Any) -> None:
-        kept = self._kept(params)
-        packet, decision = self._gate.packet(kept.paused), self._gate.decision(kept.paused)
+    def _before_success(self, kept: Kept, context: dict[str, Any]) -> None:
+        held = self._held_for(kept)
+        if held is not None and held.open:
+            if held.told:
+                raise Shut("refused", "The task has been told of its success.")
+            context[_INSIDE] = held
+            return
+        grant = held.grant if held is not None else None
+        guard = self._gate.guard(grant or self._granted(kept), proof=(_Nothing,))
+        context[_OURS] = _Call(guard, Requests(_refuses).kept_in(context))
+
+    def _before_failure(self, kept: Kept) -> None:
+        decision = self._gate.decision(kept.paused)
+        packet = self._gate.packet(kept.paused)  # read later: so nothing that was granted in between is overlooked
         if not may_fail(packet["outcome"], decision["decision"], packet["side_effect"]):
             raise _nothing_granted(decision, "The task may not be failed: it was neither rejected nor ended.")
 
-    def before_heartbeat(self, params: Mapping[str, Any], **_: Any) -> None:
-        kept = self._kept(params)
+    def _before_heartbeat(self, kept: Kept) -> None:
         answer = self._gate.heartbeat(kept.paused)
         if not answer.accepted:
             raise shut(answer, None)
 
-    def response_received(
-        self, context: dict[str, Any], parsed_response: Any = None, exception: Any = None, **_: Any
-    ) -> None:
-        if (call := context.get(_OURS)) is not None:
-            call.answered(parsed_response, exception)
-
     def after_call(self, context: dict[str, Any], parsed: Mapping[str, Any], **_: Any) -> None:
+        code, held = _code(parsed), context.pop(_INSIDE, None)
+        if held is not None and code is None:
+            held.told = True
         if (call := context.pop(_OURS, None)) is not None:
-            code = _code(parsed)
             call.ended(None if code is None else ClientError(dict(parsed), "SendTaskSuccess"), code)
 
     def after_call_error(self, context: dict[str, Any], exception: BaseException, **_: Any) -> None:
@@ -251,7 +300,11 @@ class TaskGate:
             call.ended(exception, type(exception).__name__)
 
     def _kept(self, params: Mapping[str, Any]) -> Kept:
-        kept = self._tokens.find(token_hash(str(json.loads(params["body"])["taskToken"])))
+        try:
+            token = json.loads(params["body"])["taskToken"]
+        except (ValueError, LookupError, TypeError):
+            raise Shut("refused", "The request names no task token.") from None
+        kept = self._tokens.find(token_hash(str(token)))
         if kept is None:
             raise Shut("refused", "No pause is known behind this task token.")
         return kept
@@ -267,19 +320,14 @@ class TaskGate:
 def gate_client(client: Any, gate: Gate, tokens: TokenStore) -> TaskGate:
     """Let this boto3 client's SendTaskSuccess, SendTaskFailure and SendTaskHeartbeat through only as the ledger says.
 
-    What is not let through raises ``Shut`` (or another ``LedgerError``) out of the call, before anything is sent. Gate
-    a client once; other clients of the same session are not gated.
+    What is not let through raises ``Shut`` (or another ``LedgerError``) out of the call, before anything is sent. The
+    gate is asked last, of what others have made of the request. Gate a client once; other clients of the same session
+    are not gated.
     """
     gated, events = TaskGate(client, gate, tokens), client.meta.events
     service = client.meta.service_model.service_id.hyphenize()
-    before: dict[str, Callable[..., None]] = {
-        "Success": gated.before_success,
-        "Failure": gated.before_failure,
-        "Heartbeat": gated.before_heartbeat,
-    }
-    for name, ask in before.items():
-        events.register_first(f"before-call.{service}.SendTask{name}", ask)
-    events.register_first(f"response-received.{service}.SendTaskSuccess", gated.response_received)
+    events.register_last("before-call", gated.before_call)  # what is registered for one operation alone comes earlier
+    count_requests(client, "SendTaskSuccess")
     events.register_first(f"after-call.{service}.SendTaskSuccess", gated.after_call)
     events.register_first(f"after-call-error.{service}.SendTaskSuccess", gated.after_call_error)
     return gated
@@ -297,20 +345,15 @@ def is_gone(error: BaseException) -> bool:
 
 def _code(parsed: Mapping[str, Any]) -> str | None:
     """The error's code in an answer; null where it is a success. One without a code is an error, too."""
-    if parsed.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) < 300:
+    if status_of(parsed) < 300:
         return None
     return str(parsed.get("Error", {}).get("Code") or "unknown")
+
+
+def _refuses(parsed: Mapping[str, Any]) -> bool:
+    return 400 <= status_of(parsed) < 500 and _code(parsed) in _NOT_DONE
 
 
 def _nothing_granted(decision: dict[str, Any], reason: str) -> Shut:
     branch = "refused" if decision["decision"] == "resume" else decision["decision"]
     return Shut(branch, reason, decision=decision)
-
-
-@contextmanager
-def _holding(held: _Held) -> Iterator[None]:
-    mark = _HELD.set(held)
-    try:
-        yield
-    finally:
-        _HELD.reset(mark)

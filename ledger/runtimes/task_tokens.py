@@ -1,16 +1,18 @@
 """Where task tokens are kept: beside the ledger, never on it. Whoever has a token can end its task.
 
-A folder that only its owner may read, with a file for each token, named by the token's SHA-256: that hash is all that
-the ledger, logs and errors ever show. A file is whole or absent, and on the disk when ``keep`` returns.
+A folder that only its owner may enter, with a file for each token, named by the token's SHA-256: that hash is all that
+the ledger, logs and errors ever show. A file is whole or absent, and on the disk when ``keep`` returns. A process that
+is killed while it writes may leave one under another name: it goes when the token is forgotten.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +22,7 @@ from ledger.json_text import read_json, write_json
 from ledger.runtimes.pauses import Paused
 
 _ADVICE = "See that the folder of tokens is there, on a disk with room, and this user's."
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def token_hash(token: str) -> str:
@@ -39,6 +42,10 @@ class Kept:
         return token_hash(self.token)
 
 
+class Damaged(WrongUsage):
+    """What lies in the store under a hash can't be read as a token; the others can."""
+
+
 class TokenStore(Protocol):
     """What an adapter needs of a secret store; keyed by :func:`token_hash`. Thread-safe, and safe among processes."""
 
@@ -46,7 +53,9 @@ class TokenStore(Protocol):
         """Keep it; a token kept before is of the newer pause from now on. Durable on return."""
         ...
 
-    def find(self, hash: str) -> Kept | None: ...
+    def find(self, hash: str) -> Kept | None:
+        """What is kept under it. Raises ``Damaged``."""
+        ...
 
     def hashes(self) -> Iterator[str]: ...
 
@@ -56,7 +65,10 @@ class TokenStore(Protocol):
 
 
 class TokenFolder:
-    """The store on this machine's disk. Raises ``DiskFailed`` where that can't be read or written."""
+    """The store on this machine's disk. Raises ``DiskFailed`` where that can't be read or written.
+
+    A folder that anybody else may enter is refused, with ``WrongUsage``: tokens that lay open are to be looked at.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
@@ -65,8 +77,8 @@ class TokenFolder:
         subject, execution, pause, _ = kept.paused
         content = {"token": kept.token, "subject": subject, "execution": execution, "pause": pause}
         try:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            number, name = tempfile.mkstemp(dir=self._folder, prefix=".new-")  # 0600 from the start
+            self._make()
+            number, name = tempfile.mkstemp(dir=self._folder, prefix=_unfinished(kept.hash))  # 0600 from the start
             try:
                 with os.fdopen(number, "wb") as file:
                     file.write(write_json(content))
@@ -76,37 +88,67 @@ class TokenFolder:
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise
-            self._settle()
+            _settle(self._folder)
         except OSError as error:
             raise _failed(error) from None
 
     def find(self, hash: str) -> Kept | None:
-        if len(hash) != 64 or not hash.isalnum():
+        if not _HASH.fullmatch(hash):
             raise WrongUsage("This is no hash of a token.", "Give 64 hexadecimal digits.")
         try:
+            self._check()
             content = read_json((self._folder / hash).read_bytes())
+            return Kept(Paused(content["subject"], content["execution"], content["pause"]), content["token"])
         except FileNotFoundError:
             return None
         except OSError as error:
             raise _failed(error) from None
-        return Kept(Paused(content["subject"], content["execution"], content["pause"]), content["token"])
+        except (ValueError, TypeError, LookupError):
+            problem = f"The file {hash} in the folder of tokens is none of ours, or was damaged."
+            raise Damaged(problem, "Put it away; a task that is handed out again is kept anew.") from None
 
     def hashes(self) -> Iterator[str]:
-        with suppress(FileNotFoundError):
-            yield from sorted(path.name for path in self._folder.iterdir() if len(path.name) == 64)
+        try:
+            yield from sorted(path.name for path in self._folder.iterdir() if _HASH.fullmatch(path.name))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _failed(error) from None
 
     def forget(self, hash: str) -> None:
         try:
             (self._folder / hash).unlink(missing_ok=True)
+            for left in self._folder.glob(f"{_unfinished(hash)}*"):
+                left.unlink(missing_ok=True)
         except OSError as error:
             raise _failed(error) from None
 
-    def _settle(self) -> None:
-        number = os.open(self._folder, os.O_RDONLY)
+    def _make(self) -> None:
         try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+            self._folder.mkdir(mode=0o700)
+        except FileExistsError:
+            self._check()
+        else:
+            _settle(self._folder.absolute().parent)  # or a power cut takes the folder, and all that is in it
+
+    def _check(self) -> None:
+        found = self._folder.stat()
+        if stat.S_IMODE(found.st_mode) & 0o077 or found.st_uid != os.geteuid():
+            problem = f"Others than this user may enter the folder of tokens, {self._folder}."
+            advice = "Make it this user's, with mode 0700, or name one in it, which is made so. A token ends its task."
+            raise WrongUsage(problem, advice)
+
+
+def _unfinished(hash: str) -> str:
+    return f".new-{hash}-"
+
+
+def _settle(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _failed(error: OSError) -> DiskFailed:

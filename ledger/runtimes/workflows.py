@@ -34,8 +34,11 @@ def paused_from(data: Mapping[str, Any]) -> Paused:
     return Paused(*(data[field] for field in Paused._fields))
 
 
-def granted(gate: Gate, paused: Paused, fence: int) -> Grant:
-    """The grant with its action as the ledger has them. Raises ``Shut`` where this fence is not the open one."""
+def granted(gate: Gate, paused: Paused, fence: int | None) -> Grant:
+    """The grant with its action as the ledger has them. Raises ``Shut`` where this fence, if any, is not the open one.
+
+    The error's branch is the decision, so one of ``ENDS`` where nothing is left to wait for.
+    """
     grant = gate.outstanding(paused)
     if grant is not None and grant.fence == fence:
         return grant

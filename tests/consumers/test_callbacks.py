@@ -225,3 +225,42 @@ def test_a_job_that_is_killed_never_acts_twice(
     assert aws.gate.packet(paused)["outcome"] == "executed"
     assert told_of(aws).count("side_effect.attempted") == (2 if moment == "before-call" else 1)
     assert aws.tokens.find(task.hash) is None
+
+
+def test_a_damaged_token_keeps_no_other_waiting(aws: Deployment, surroundings: dict[str, str], tmp_path: Path) -> None:
+    """A file that a disk has spoilt is told of once, and the tasks beside it are answered."""
+    execution, task, paused = paused_task(aws)
+    aws.gate.request_resume(paused, who=ANNA)
+    damaged = tmp_path / "tokens" / ("0" * 64)
+    damaged.write_text('{"token": "')
+    with job_at_work() as job:
+        assert rounds(job, 3) == 1
+        assert job._damaged == {damaged.name}
+    assert aws.status(execution)["status"] == "SUCCEEDED"
+    assert aws.tokens.find(task.hash) is None
+
+
+def test_what_happened_without_a_grant_is_forgotten_when_it_is_closed(
+    aws: Deployment, surroundings: dict[str, str]
+) -> None:
+    """A person did it by hand, said so and closed the pause: its task is left alone, and no token stays behind."""
+    _, task, paused = paused_task(aws)
+    aws.gate.observe(paused, "happened")
+    with job_at_work() as job:
+        assert rounds(job, 2) == 0
+        aws.gate.close(paused, "executed")
+        rounds(job, 2)
+    assert aws.tokens.find(task.hash) is None
+
+
+def test_the_job_remembers_nothing_of_tokens_that_are_gone(aws: Deployment, surroundings: dict[str, str]) -> None:
+    """A job that runs for years: what it knows of a token goes with it."""
+    _, task, paused = paused_task(aws, HeartbeatSeconds=300)
+    aws.gate.heartbeat(paused)
+    with job_at_work() as job:
+        assert rounds(job) == 1
+        job._left_until[task.hash] = 0.0
+        assert list(job._beaten) == [task.hash]
+        aws.tokens.forget(task.hash)
+        rounds(job)
+        assert (job._beaten, job._left_until) == ({}, {})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ pytest.importorskip("dbos")
 from dbos import DBOS, DBOSClient, SetWorkflowID
 
 from consumers.gates import open_gate
-from ledger.errors import NotFound, WrongUsage
+from ledger.errors import LogUnavailable, NotFound, WrongUsage
+from ledger.runtimes import dbos
 from ledger.runtimes.dbos import DurableGate
 from ledger.runtimes.gate import Gate, Who
 from ledger.runtimes.guard import Permit, Unfinished
@@ -189,9 +191,8 @@ def test_a_fork_acts_no_second_time(workflow: str, gate: Gate) -> None:
     assert again.execution == fork != paused.execution
     with pytest.raises(Shut):
         SHOP.durable.answer(DBOS, fork, again, who=ANNA)
-    DBOS.send(fork, {"branch": "terminate", "reason": "a fork"}, again.pause)
-    assert result(fork) == ["terminate", None, "a fork"]
     assert SHOP.refunds == [20]
+    DBOS.cancel_workflow(fork)
 
 
 def test_an_effect_that_failed_is_owed_until_somebody_looks(workflow: str, gate: Gate) -> None:
@@ -259,3 +260,129 @@ def test_pauses_are_told_of_in_workflows_only(workflow: str) -> None:
         asks("ORDER-1", 20)
     with pytest.raises(NotFound, match="shows no pause"):
         SHOP.durable.waiting(DBOS, "nobody", "refund", timeout_seconds=0.1)
+
+
+STRANGERS = [
+    {"branch": "terminate", "reason": "says who?"},
+    {"fence": "7"},
+    {"fence": True},
+    {"fence": None},
+    {},
+    [],
+    "go",
+    7,
+    None,
+]
+
+
+def test_a_stranger_ends_no_workflow(workflow: str) -> None:
+    """Whatever anybody sends to a pause's topic: the workflow waits for the ledger's word, and gets it."""
+    paused = begun(workflow)
+    for message in STRANGERS:
+        DBOS.send(workflow, message, paused.pause)
+    until(lambda: acted(workflow) == len(STRANGERS))
+    assert DBOS.get_workflow_status(workflow).status == "PENDING"  # type: ignore[union-attr]
+    assert SHOP.refunds == []
+    SHOP.durable.answer(DBOS, workflow, paused, who=ANNA)
+    assert result(workflow) == ["executed", 1, ""]
+
+
+def until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline, "it did not come to this"
+        time.sleep(0.02)
+
+
+def acted(workflow: str) -> int:
+    """How often the step that acts was run."""
+    return [step["function_name"] for step in DBOS.list_workflow_steps(workflow)].count("pauseledger.act")
+
+
+def test_a_stranger_can_not_make_it_wait_for_longer(workflow: str) -> None:
+    """Messages that the ledger knows nothing of are no answers: the time to answer runs on."""
+    paused = begun(workflow, refunds_once, 1.0)
+    begins = time.monotonic()
+    while DBOS.get_workflow_status(workflow).status == "PENDING":  # type: ignore[union-attr]
+        DBOS.send(workflow, {"fence": 3}, paused.pause)
+        assert time.monotonic() < begins + 20
+        time.sleep(0.1)
+    assert result(workflow)[0] == "timeout"
+
+
+def test_a_stranger_can_not_use_up_an_answer(workflow: str) -> None:
+    """Who knows the pause can guess all that an answer is called by: the answer is heard all the same."""
+    paused = begun(workflow)
+    for fence in range(9):
+        DBOS.send(workflow, "first!", paused.pause, idempotency_key=f"{paused.pause}/{fence}")
+    until(lambda: acted(workflow) == 9)
+    SHOP.durable.answer(DBOS, workflow, paused, who=ANNA)
+    assert result(workflow)[0] == "executed"
+
+
+def test_what_the_ledger_says_ends_it(workflow: str, gate: Gate) -> None:
+    """A takeover ends the pause on the ledger; any message wakes the workflow, which sees that by itself."""
+    paused = begun(workflow)
+    claim = {"owner": "user:bob", "manual": True, "replaces": paused.execution}
+    gate.ask("execution.claimed", paused._replace(execution="by-hand"), claim, who=Who("user:bob"))
+    DBOS.send(workflow, "hello?", paused.pause)
+    assert result(workflow)[0] == "closed"
+    assert SHOP.refunds == []
+
+
+def test_an_answer_that_met_no_ledger_is_sent_again(workflow: str, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger was away when the workflow asked: its grant is unused, and is sent once more, under the same fence."""
+
+    def away(*_: Any) -> Any:
+        raise LogUnavailable("away", "wait")
+
+    paused = begun(workflow)
+    with monkeypatch.context() as cut:
+        cut.setattr(gate, "outstanding", away)
+        SHOP.durable.answer(DBOS, workflow, paused, who=ANNA)
+        assert refused(workflow, paused) == "unknown"
+    assert SHOP.durable.wake(DBOS, workflow, paused)
+    assert result(workflow)[0] == "executed"
+
+
+def test_a_grant_that_did_not_lead_to_the_act_gives_time_again(
+    workflow: str, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a crash the one who looks has as long as the first who answered, counted from then."""
+    spans: list[float] = []
+    real = dbos._until
+    monkeypatch.setattr(dbos, "_until", lambda seconds: spans.append(seconds) or real(seconds))
+    paused = begun(workflow)
+    grant = gate.request_resume(paused, who=ANNA)
+    with suppress(TimeoutError), gate.guard(grant):
+        raise TimeoutError  # by hand, in another process
+    for _ in range(2):
+        DBOS.send(workflow, {"fence": grant.fence}, paused.pause)
+    assert refused(workflow, paused) == "reconcile"
+    until(lambda: acted(workflow) == 2)
+    gate.reconcile(paused, lambda _: "not_happened", who=ANNA)
+    SHOP.durable.answer(DBOS, workflow, paused, who=ANNA)
+    assert result(workflow)[0] == "executed"
+    assert spans == [20.0, 20.0]
+
+
+def test_deadlines_count_from_when_the_workflow_came_to_its_pause(
+    workflow: str, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first telling failed, the second came later: the plan is not fresh for longer because of that."""
+    times: list[Any] = []
+    real = gate.pause
+
+    def late(paused: Paused, **terms: Any) -> Any:
+        times.append(terms["time"])
+        time.sleep(0.05)
+        return real(paused, **terms)
+
+    monkeypatch.setattr(gate, "pause", late)
+    paused = begun(workflow)
+    fresh_until = datetime.fromisoformat(gate.packet(paused)["fresh_until"])
+    assert abs(fresh_until - times[0] - timedelta(hours=1)) < timedelta(milliseconds=2)
+    steps = [step["function_name"] for step in DBOS.list_workflow_steps(workflow)]
+    assert steps.index("pauseledger.time") < steps.index("pauseledger.pause")
+    SHOP.durable.answer(DBOS, workflow, paused, "reject", who=ANNA)
+    result(workflow)

@@ -16,7 +16,6 @@ boto3 = pytest.importorskip("boto3")
 pytest.importorskip("moto")
 
 from botocore.config import Config  # noqa: E402
-from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError  # noqa: E402
 
 from consumers.gates import open_gate  # noqa: E402
 from ledger.errors import WrongUsage  # noqa: E402
@@ -24,7 +23,7 @@ from ledger.runtimes.gate import Gate, Who  # noqa: E402
 from ledger.runtimes.pauses import Paused  # noqa: E402
 from ledger.runtimes.shut import Shut  # noqa: E402
 from ledger.runtimes.step_functions import Task, TaskGate, gate_client, open_pause, with_limits  # noqa: E402
-from ledger.runtimes.task_tokens import Kept, TokenFolder, token_hash  # noqa: E402
+from ledger.runtimes.task_tokens import TokenFolder, token_hash  # noqa: E402
 from tests.contract.runtimes import step_functions_server  # noqa: E402
 from tests.faults.ledgers import url  # noqa: E402
 
@@ -170,80 +169,6 @@ def test_a_lapsed_owner_is_not_kept_alive(aws: Deployment) -> None:
         aws.client.send_task_heartbeat(taskToken=task.token)
 
 
-def lose_answers(client: Any, losses: list[Exception | None], *, sent: bool) -> list[int]:
-    """The next requests of SendTaskSuccess end with these errors (null: as they do); what was sent, counted."""
-    real, count = client._endpoint.http_session.send, [0]
-
-    def send(request: Any) -> Any:
-        count[0] += 1
-        loss = losses.pop(0) if losses else None
-        answer = real(request) if sent or loss is None else None
-        if loss is not None:
-            raise loss
-        return answer
-
-    client._endpoint.http_session.send = send
-    return count
-
-
-def test_a_lost_answer_then_an_error_proves_nothing(aws: Deployment) -> None:
-    """The first request landed and its answer was lost; botocore's second finds the token used: indeterminate."""
-    aws.begin()
-    task = aws.handed()
-    paused = aws.opened(task)
-    aws.gate.request_resume(paused, who=ANNA)
-    count = lose_answers(aws.client, [ConnectionClosedError(endpoint_url="http://x")], sent=True)
-    with pytest.raises(ClientError, match="InvalidToken"):
-        aws.client.send_task_success(taskToken=task.token, output="{}")
-    assert count == [2]
-    assert aws.gate.packet(paused)["side_effect"] == "indeterminate"
-    assert aws.gate.decision(paused)["decision"] == "reconcile"
-
-
-def test_a_request_that_found_no_task_is_no_proof(aws: Deployment) -> None:
-    """A task that doesn't wait may have timed out, or been answered by somebody without a gate: nobody knows."""
-    execution = aws.begin(HeartbeatSeconds=1)
-    task = aws.handed()
-    paused = aws.opened(task, heartbeat_timeout=timedelta(hours=1))
-    aws.gate.request_resume(paused, who=ANNA)
-    assert aws.status(execution)["status"] in ("TIMED_OUT", "FAILED")
-    count = lose_answers(aws.client, [], sent=True)
-    with pytest.raises(ClientError):
-        aws.client.send_task_success(taskToken=task.token, output="{}")
-    assert count == [1]
-    assert aws.gate.packet(paused)["side_effect"] == "indeterminate"
-
-
-def test_requests_that_never_left_are_a_proof(aws: Deployment) -> None:
-    """Nobody listens, twice: nothing happened, and the next grant may act."""
-    execution = aws.begin()
-    task = aws.handed()
-    paused = aws.opened(task)
-    aws.gate.request_resume(paused, who=ANNA)
-    losses: list[Exception | None] = [EndpointConnectionError(endpoint_url="http://x") for _ in range(2)]
-    lose_answers(aws.client, losses, sent=False)
-    with pytest.raises(EndpointConnectionError):
-        aws.client.send_task_success(taskToken=task.token, output="{}")
-    assert aws.gate.packet(paused)["side_effect"] == "not_happened"
-    aws.gate.request_resume(paused, who=ANNA)
-    aws.client.send_task_success(taskToken=task.token, output="{}")
-    assert aws.status(execution)["status"] == "SUCCEEDED"
-
-
-def test_an_effect_and_its_callback_are_one_attempt(aws: Deployment) -> None:
-    """Inside ``acting`` the task's success is let through, no other task's; the effect's error leaves it unknown."""
-    aws.begin()
-    task = aws.handed()
-    paused = aws.opened(task)
-    other = Kept(Paused("T-1", paused.execution, "other"), "another-token")
-    aws.tokens.keep(other)
-    with aws.gated.acting(aws.gate.request_resume(paused, who=ANNA)):
-        with pytest.raises(Shut, match="another task"):
-            aws.client.send_task_success(taskToken=other.token, output="{}")
-        aws.client.send_task_success(taskToken=task.token, output="{}")
-    assert aws.gate.packet(paused)["outcome"] == "executed"
-
-
 def test_the_token_is_nowhere_but_in_its_folder(
     aws: Deployment, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -266,23 +191,21 @@ def test_the_token_is_nowhere_but_in_its_folder(
     assert [one for one in said if task.token in one] == []
 
 
-def test_the_folder_of_tokens(tmp_path: Path) -> None:
-    """What is kept is found by its hash, the newest pause counts; a forgotten one is gone; a path is no hash."""
-    folder = TokenFolder(tmp_path / "tokens")
-    assert list(folder.hashes()) == []
-    folder.keep(Kept(Paused("T-1", "run", "p-1"), "secret"))
-    folder.keep(Kept(Paused("T-1", "run", "p-2"), "secret"))
-    assert list(folder.hashes()) == [token_hash("secret")]
-    assert folder.find(token_hash("secret")) == Kept(Paused("T-1", "run", "p-2"), "secret")
-    folder.forget(token_hash("secret"))
-    folder.forget(token_hash("secret"))
-    assert folder.find(token_hash("secret")) is None
-    with pytest.raises(WrongUsage):
-        folder.find("../secret")
-
-
 def test_a_message_without_its_parts_is_refused() -> None:
     """What the state machine doesn't pass on can't be made up; the message says what is missing, not what was there."""
     with pytest.raises(WrongUsage, match="lacks execution, state, entered") as caught:
         Task.of({"token": "secret"})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("retry", "1"), ("retry", True), ("heartbeat_seconds", "30"), ("timeout_seconds", -1), ("entered", "yesterday")],
+)
+def test_a_message_with_other_parts_is_refused(member: str, value: Any) -> None:
+    """A worker reads what any program may have put into its queue: it says so, and does not fail later."""
+    message = {"token": "secret", "execution": "e", "state": "s", "entered": "2026-03-28T09:00:00Z"}
+    assert Task.of(message).retry == 0
+    with pytest.raises(WrongUsage, match=member) as caught:
+        Task.of({**message, member: value})
     assert "secret" not in str(caught.value)
