@@ -132,6 +132,16 @@ def _refuse_too_long(line: bytes) -> None:
         raise UnusableLog("An entry is larger than a bundle takes.", "Leave its work item out.")
 
 
+def refuse_another_history(tree: Tree, read: Frontier) -> None:
+    """Raises ``LogChanged`` where what was read is not what was signed: such a bundle would hold nowhere."""
+    if (read.size, read.root()) != (tree.checkpoint.size, tree.checkpoint.root):
+        raise LogChanged(
+            f"Partition {tree.genesis.partition} of {tree.genesis.topic!r} is not the log that "
+            f"{tree.checkpoint.origin} was signed of.",
+            "Another history lies there: see what the notary says.",
+        )
+
+
 class _Bundle:
     """A bundle that is being written."""
 
@@ -189,12 +199,7 @@ class _Bundle:
                 out.write(block)
                 frontier.extend(leaf_hashes(block, LEAF_BYTES))
                 self._gaps += gaps_in(block)
-        if frontier.size != tree.checkpoint.size or frontier.root() != tree.checkpoint.root:
-            raise LogChanged(
-                f"Partition {partition} of {tree.genesis.topic!r} is not the log that {tree.checkpoint.origin} was "
-                "signed of.",
-                "Another history lies there: see what the notary says.",
-            )
+        refuse_another_history(tree, frontier)
 
     def _leaves(self, tree: Tree, file: BinaryIO) -> Iterator[bytes]:
         """All leaves behind the genesis, some at a time; the records that belong here are written on the way."""
