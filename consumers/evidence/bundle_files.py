@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple
 from ledger.errors import LogChanged, NotFound, UnusableLog, WrongUsage
 from ledger.evidence import bundle
 from ledger.evidence.bundle import Counts, CoveredPartition, FileDigest, Manifest, Query, read_instant, written_instant
+from ledger.evidence.containers import SCATTERED
 from ledger.evidence.covering import BLOCK_LEAVES, gaps_in
 from ledger.evidence.entries_file import Entries, Group
 from ledger.evidence.judging import NOWHERE, Judged, Sink, Terms, judge
@@ -92,7 +93,7 @@ def _chosen(folder: Path, query: Query, trees: Sequence[Tree], progress: Progres
                 if group is None or group not in entries.ending:
                     _put(file, entries, record)
                 progress(1)
-    with spool.open("rb") as read:
+    with spool.open("rb", buffering=SCATTERED) as read:
         judged = judge(entries, read, Terms(query, count, until, None), NOWHERE)
     spool.unlink()
     names = [name for group in judged.wanted if (name := _subject(group, count)) is not None]
@@ -244,7 +245,7 @@ class _Bundle:
         as_of = None if self._as_of is None else read_instant(self._as_of)
         terms = Terms(self._query, self._count, self._until, as_of)
         with (
-            (self._folder / bundle.ENTRIES).open("rb", buffering=_BUFFER // 4) as file,
+            (self._folder / bundle.ENTRIES).open("rb", buffering=SCATTERED) as file,
             spool.open("wb", buffering=_BUFFER) as spooled,
             self._new(bundle.DECISIONS) as decisions,
         ):
@@ -258,7 +259,7 @@ class _Bundle:
                 decisions.write(line + b"\n")
 
             judged = judge(self._entries, file, terms, Sink(verdict, decision), self._progress)
-        with spool.open("rb") as read, self._new(bundle.VERDICTS) as verdicts:
+        with spool.open("rb", buffering=SCATTERED) as read, self._new(bundle.VERDICTS) as verdicts:
             for start in starts:
                 if start != _NONE:
                     read.seek(start)
