@@ -189,6 +189,9 @@ class Settings(BaseSettings):
         "publish,read", description="What it may do: publish, read, review. With review a model decides reviews."
     )
     mcp_prefixes: str = Field("", description="Only work items whose names start so, by commas. All if empty.")
+    mcp_terms: str = Field(
+        "", description="JSON: terms of every pause, which a model may leave out and not change: owner, fresh_for …"
+    )
     mcp_source: str = Field("urn:pauseledger:mcp", description="The `source` of what it publishes.")
     mcp_seconds: float = Field(10.0, gt=0, le=300, description="How long a tool waits for its verdict.")
 

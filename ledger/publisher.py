@@ -68,8 +68,9 @@ class Publisher:
     """Publishes events and answers with their verdicts. Thread-safe; a context manager.
 
     ``open_court`` opens the log when the first thread needs it, again and again while it is unavailable. Any other
-    ``LedgerError`` of it ends the publisher: every call raises it. It is of the process that made it: after an
-    ``os.fork`` its threads are not there, and every call raises ``WrongUsage``.
+    ``LedgerError`` of it ends the publisher: every call raises it. ``sealing`` may have to wait for its keys,
+    before an event's deadline begins; without one, events with personal data are refused. The publisher is of the
+    process that made it: after an ``os.fork`` its threads are not there, and every call raises ``WrongUsage``.
     """
 
     def __init__(

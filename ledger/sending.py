@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from ledger.cloudevents import STRUCTURED_HEADERS, content_of, read_line
 from ledger.errors import LedgerError, WrongUsage
-from ledger.events import REQUESTS, Event, is_request
+from ledger.events import REQUESTS, Event, SideEffectAttempted, is_request
 from ledger.json_text import write_json
 from ledger.log import Draft
 from ledger.logs.limits import draft_size
@@ -122,7 +122,7 @@ def line_of(event: Publishable) -> bytes:
         if isinstance(event, str):
             return event.encode()
         if isinstance(event, Event):
-            return event.to_json()
+            return written(event)
         if isinstance(event, Mapping):
             return write_json(dict(event))
         if isinstance(event, ForeignCloudEvent):
@@ -134,6 +134,20 @@ def line_of(event: Publishable) -> bytes:
     raise WrongUsage(
         f"A {type(event).__name__} is no event.", "Publish an event of ledger.events, a CloudEvent, or a line of JSON."
     )
+
+
+def written(event: Event) -> bytes:
+    """A typed event in structured mode. Raises ``WrongUsage`` for an attempt whose fence was given, and is none.
+
+    On the ledger that is an attempt without a fence: a fact, which is always accepted. Whoever meant to ask with the
+    fence of a grant, and was refused the grant, would take that for the permission.
+    """
+    if isinstance(event, SideEffectAttempted) and "fence" in event.data.model_fields_set and event.data.fence is None:
+        raise WrongUsage(
+            "This attempt was given no fence (fence=None), so its resume was not accepted: nobody may act.",
+            "See that the resume is accepted first; to tell of an act without a grant, leave fence out.",
+        )
+    return event.to_json()
 
 
 def _members(event: ForeignCloudEvent) -> dict[str, Any]:

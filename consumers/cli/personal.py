@@ -45,7 +45,7 @@ def forget(
 
     store = key_store(settings)
     try:
-        done = forget_one(store, open_publisher, data_subject, by=by or f"user:{getpass.getuser()}", reason=reason)
+        done = forget_one(store, open_publisher, data_subject, by=_account() if by is None else by, reason=reason)
     finally:
         store.close()
     content = done.as_dict()
@@ -56,6 +56,16 @@ def forget(
     typer.echo(f"Notes added now: {done.told:,}.")
     for name in done.elsewhere:
         typer.echo(f"It was used on {name}, too: run this with --log there, for the notes.")
+
+
+def _account() -> str:
+    """Who runs this, by the machine's word."""
+    try:
+        return f"user:{getpass.getuser()}"
+    except (ImportError, KeyError, OSError):
+        raise WrongUsage(
+            "This machine has no name for who runs this.", "Say who has it done: --by PRINCIPAL."
+        ) from None
 
 
 @personal_app.command("rewrap")

@@ -7,7 +7,7 @@ between, the next one publishes what the journal has. No write is trusted to hav
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -17,7 +17,7 @@ from consumers.evidence.keys import JOURNAL, open_keys
 from consumers.evidence.tile_store import TileStore, open_tiles
 from consumers.evidence.trees import Progress, Tree, published_by, refuse_unknown
 from consumers.settings import Settings
-from ledger.errors import Fenced, WrongUsage
+from ledger.errors import Fenced, UnusableLog, WrongUsage
 from ledger.evidence.merkle import consistency_proof
 from ledger.evidence.notes import Checkpoint, Note, Signature
 from ledger.evidence.signatures import signed_by
@@ -36,6 +36,10 @@ class Announcer(Protocol):
 
     def announce(self, partition: int, origin: str, note: bytes) -> None:
         """Recorded when it returns. Raises ``LogUnavailable``."""
+        ...
+
+    def newest(self, partition: int, origin: str) -> bytes | None:
+        """The note announced last; null where there is none."""
         ...
 
     def close(self) -> None: ...
@@ -91,10 +95,30 @@ class Notary:
         if partition not in self._trees:
             store = self.store_of(partition)
             tree = Tree(self.log, self.keys, self.identity, partition, store, self.journal)
+            for _, checkpoint, where in self.seen(partition):
+                refuse_unknown(self.journal, checkpoint, where)
             if tree.signed is not None:
                 tree.signed = self._told(partition, tree.store, tree.signed)
             self._trees[partition] = tree
         return self._trees[partition]
+
+    def seen(self, partition: int) -> list[tuple[Note, Checkpoint, str]]:
+        """What strangers may have seen: the published checkpoint, and the one announced last; where each is.
+
+        Raises ``UnusableLog`` where the published one is not ours. Anybody may write onto a topic: what is not ours
+        there says nothing.
+        """
+        origin, store = self.origin_of(partition), self.store_of(partition)
+        found = []
+        published = store.read(CHECKPOINT_PATH)
+        if published is not None:
+            found.append((*published_by(self.keys, origin, published, store.where), store.where))
+        announced = None if self._announcer is None else self._announcer.newest(partition, origin)
+        if announced is not None:
+            with suppress(UnusableLog):
+                where = f"{self.identity.topic}.checkpoints"
+                found.append((*published_by(self.keys, origin, announced, where), where))
+        return found
 
     def forget(self, partition: int) -> None:
         """Open the partition's tree anew next time."""

@@ -18,14 +18,13 @@ from consumers.evidence.trees import (
     NOT_SIGNED,
     Progress,
     genesis_of,
-    published_by,
     refuse_another_genesis,
 )
 from ledger.errors import LogChanged
 from ledger.evidence.leaves import leaf_hashing
 from ledger.evidence.merkle import HASH_BYTES, consistency_proof, leaf_hash
 from ledger.evidence.notes import Checkpoint, Note
-from ledger.evidence.tiles import CHECKPOINT_PATH, TILE_HASHES, Edge, Tile, subtrees_of, tile_at
+from ledger.evidence.tiles import TILE_HASHES, Edge, Tile, subtrees_of, tile_at
 
 _PAGE = 1_000
 
@@ -86,13 +85,10 @@ class _Again:
         return Rechecked(self._edge.size - 1, self._checked, self._mended)
 
     def _unknown_published(self) -> tuple[Note, Checkpoint] | None:
-        """What was published after the journal's newest, by our key."""
-        data = self._store.read(CHECKPOINT_PATH)
-        if data is None:
-            return None
-        note, checkpoint = published_by(self._notary.keys, self._genesis.origin, data, self._store.where)
+        """The newest that was published after the journal's newest, by our key."""
         known = 0 if self._newest is None else self._newest.checkpoint.size
-        return (note, checkpoint) if checkpoint.size > known else None
+        newer = [one for one in self._notary.seen(self._partition) if one[1].size > known]
+        return max(newer, key=lambda one: one[1].size)[:2] if newer else None
 
     @property
     def _last_size(self) -> int:

@@ -1,7 +1,6 @@
 """The tree of one partition: read from the log, as far as it was signed from its tiles.
 
-1. It goes on only from what was signed: the journal says which root that has, the tiles must lead to it, and what was
-   published is never more than the journal knows.
+1. It goes on only from what was signed: the journal says which root that has, and the tiles must lead to it.
 2. The log must still be the one that was signed: the same topic, not shorter, with the same last record.
 3. Only offsets that the log has decided on become leaves; one that holds no readable record becomes a leaf of zeros.
 """
@@ -19,7 +18,6 @@ from ledger.evidence.merkle import leaf_hash
 from ledger.evidence.notes import BadNote, Checkpoint, Note, read_checkpoint, read_note
 from ledger.evidence.signatures import signed_by
 from ledger.evidence.tiles import (
-    CHECKPOINT_PATH,
     TILE_HASHES,
     BadTile,
     Edge,
@@ -95,9 +93,6 @@ class Tree:
         self._hashes = leaf_hashing(keys.tag_key)
         refuse_another_genesis(journal, self.genesis)
         self.signed = journal.newest(self.genesis.origin)
-        published = store.read(CHECKPOINT_PATH)
-        if published is not None:
-            refuse_unknown(journal, published_by(keys, self.genesis.origin, published, store.where)[1], store.where)
         self.edge, self._last_hash = self._signed_edge()
         self.no_record = 0 if self.signed is None else self.signed.no_record
         self._filled: list[Tile] = []

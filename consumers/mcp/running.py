@@ -16,6 +16,7 @@ from consumers.api.access import SCOPES, Credential
 from consumers.comma_lists import by_commas
 from consumers.gates import LedgerReader, open_gate
 from consumers.mcp.server import Caller, Desk, make_server
+from consumers.mcp.terms import Terms
 from consumers.settings import Settings
 from ledger.actions import is_identifier
 from ledger.errors import WrongUsage
@@ -48,7 +49,7 @@ def operator_credential(settings: Settings) -> Credential:
 
 
 @contextmanager
-def open_server(settings: Settings, caller: Caller) -> Iterator[Server[Any]]:
+def open_server(settings: Settings, caller: Caller, terms: Terms) -> Iterator[Server[Any]]:
     """The server on its ledger, which is opened when a tool first needs it."""
     reader = LedgerReader(settings, seconds=settings.mcp_seconds)
     gate = open_gate(
@@ -60,14 +61,14 @@ def open_server(settings: Settings, caller: Caller) -> Iterator[Server[Any]]:
         reader=reader,
     )
     with closing(reader), gate as opened:
-        yield make_server(Desk(opened, reader, caller))
+        yield make_server(Desk(opened, reader, caller, terms))
 
 
 def serve_stdio(settings: Settings) -> int:
     """Serve the one client on stdin and stdout until it hangs up, or SIGTERM comes; the exit code."""
-    credential = operator_credential(settings)
+    credential, terms = operator_credential(settings), Terms.of(settings.mcp_terms)
     with ExitStack() as opened:
-        server = opened.enter_context(open_server(settings, lambda _: credential))
+        server = opened.enter_context(open_server(settings, lambda _: credential, terms))
         anyio.run(_over_stdio, server, opened)
     return 0
 
@@ -91,13 +92,13 @@ async def _until_signal(opened: ExitStack) -> None:
 
 def http_server(settings: Settings) -> OrderlyServer:
     """The HTTP server, ready to run. Raises ``WrongUsage`` where it may not bind what it is told to."""
-    door = Door(settings, operator_credential(settings))
+    door, terms = Door(settings, operator_credential(settings)), Terms.of(settings.mcp_terms)
     if door.is_open:
         scopes = ", ".join(sorted(door.everybody.scopes)) or "none"
         said = _OPEN.format(host=settings.mcp_host, actor=settings.mcp_actor, scopes=scopes)
         print(said, file=sys.stderr, flush=True)
     config = configured(
-        _app(settings, door),
+        _app(settings, door, terms),
         settings,
         host=settings.mcp_host,
         port=settings.mcp_port,
@@ -108,7 +109,7 @@ def http_server(settings: Settings) -> OrderlyServer:
     return OrderlyServer(config)
 
 
-def _app(settings: Settings, door: Door) -> Any:
+def _app(settings: Settings, door: Door, terms: Terms) -> Any:
     """The application: the door, and behind it the package's own transport, without sessions.
 
     Without sessions each request stands for itself: any process may answer it, and its credential is its own.
@@ -117,15 +118,15 @@ def _app(settings: Settings, door: Door) -> Any:
     def caller(ctx: ServerRequestContext) -> Credential:
         return caller_of(ctx.request)
 
-    opened = Starlette(lifespan=_on_ledger(settings, caller, door))
+    opened = Starlette(lifespan=_on_ledger(settings, caller, door, terms))
     opened.add_middleware(door.middleware)
     return opened
 
 
-def _on_ledger(settings: Settings, caller: Caller, door: Door) -> Callable[[Starlette], Any]:
+def _on_ledger(settings: Settings, caller: Caller, door: Door, terms: Terms) -> Callable[[Starlette], Any]:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        with open_server(settings, caller) as server:
+        with open_server(settings, caller, terms) as server:
             inner = server.streamable_http_app(
                 stateless_http=True,
                 json_response=True,

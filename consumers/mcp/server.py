@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from consumers.api.access import Credential, refuse_event, refuse_route, refuse_scopes, refuse_subject
 from consumers.api.problems import KINDS, Problem, problem_of
 from consumers.gates import LedgerReader
-from consumers.mcp.arguments import Arguments, schema_of
+from consumers.mcp.arguments import Arguments, OpenPause, schema_of
+from consumers.mcp.terms import Terms
 from consumers.mcp.tools import INSTRUCTIONS, TOOLS, Tool
 from ledger.errors import LedgerError, LogUnavailable, WrongUsage
 from ledger.json_text import write_json
@@ -44,13 +45,14 @@ class Desk(NamedTuple):
     gate: Gate
     reader: LedgerReader
     caller: Caller
+    terms: Terms = Terms({})
 
 
 def make_server(desk: Desk) -> Server[Any]:
     """The server, with all tools."""
 
     async def list_tools(_: ServerRequestContext, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_described(name, tool) for name, tool in TOOLS.items()])
+        return types.ListToolsResult(tools=[_described(name, tool, desk.terms) for name, tool in TOOLS.items()])
 
     async def call_tool(ctx: ServerRequestContext, params: types.CallToolRequestParams) -> types.CallToolResult:
         return await answer(desk, ctx, params.name, params.arguments or {})
@@ -58,14 +60,15 @@ def make_server(desk: Desk) -> Server[Any]:
     return Server("pauseledger", instructions=INSTRUCTIONS, on_list_tools=list_tools, on_call_tool=call_tool)
 
 
-def _described(name: str, tool: Tool) -> types.Tool:
+def _described(name: str, tool: Tool, terms: Terms) -> types.Tool:
+    described = tool.description
+    if tool.arguments is OpenPause and terms.names:
+        described += f" Leave out what the operator has set: {', '.join(terms.names)}."
     reads = tool.event is None
     hints = types.ToolAnnotations(
         read_only_hint=reads, destructive_hint=False, idempotent_hint=reads, open_world_hint=False
     )
-    return types.Tool(
-        name=name, description=tool.description, input_schema=schema_of(tool.arguments), annotations=hints
-    )
+    return types.Tool(name=name, description=described, input_schema=schema_of(tool.arguments), annotations=hints)
 
 
 async def answer(desk: Desk, ctx: ServerRequestContext, name: str, given: Mapping[str, Any]) -> types.CallToolResult:
@@ -74,7 +77,7 @@ async def answer(desk: Desk, ctx: ServerRequestContext, name: str, given: Mappin
         tool = TOOLS.get(name)
         if tool is None:
             raise WrongUsage(f"There is no tool {name!r}.", f"Tools are: {', '.join(TOOLS)}.")
-        args = tool.arguments.model_validate(dict(given))
+        args = desk.terms.on(tool.arguments.model_validate(dict(given)))
         credential = desk.caller(ctx)
         with anyio.fail_after(desk.gate.deadline_seconds + _GRACE_SECONDS):
             # A thread that is given up goes on by itself: an attempt may still be recorded, and then reads reconcile.

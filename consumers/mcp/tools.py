@@ -7,14 +7,13 @@ between ``attempt`` and ``observe``, and only if ``attempt`` was accepted.
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
 from typing import Any, NamedTuple
 
 from consumers.api.access import EVENT_SCOPES
 from consumers.mcp import arguments as given
 from ledger.actions import action_digest
-from ledger.runtimes.gate import KNOWN_BEFORE, Gate
-from ledger.runtimes.guard import seconds_left
+from ledger.runtimes.gate import Gate, is_open
+from ledger.runtimes.guard import seconds_left, steady
 from ledger.runtimes.pauses import Paused
 from ledger.runtimes.shut import Shut
 from ledger.sending import Answer, Unknown
@@ -74,7 +73,7 @@ def open_pause(gate: Gate, args: given.OpenPause) -> Told:
     if paused.action_digest is not None:
         where["action_digest"] = paused.action_digest
     answer = gate.pause(paused, **terms)
-    if answer.verdict == "refused" and answer.code in KNOWN_BEFORE:
+    if is_open(answer) and not answer.accepted:
         return {"verdict": "known", "reason": "It was opened before: what was said of it first stands.", **where}
     return _fact(answer, **where)
 
@@ -125,11 +124,11 @@ def request_resume(gate: Gate, args: given.RequestResume) -> Told:
 
 
 def attempt(gate: Gate, args: given.Attempt) -> Told:
-    paused, sent = _paused(args), monotonic()
+    paused, sent = _paused(args), steady()
     verdict = gate.ask("side_effect.attempted", paused, {"pause": args.pause, "fence": args.fence})
     told = verdict.counting()
     entry = f"{told['partition']}:{told['offset']}"
-    left = seconds_left(told, monotonic() - sent)
+    left = seconds_left(told, steady() - sent)
     left = None if left is None else round(left, 3)
     if left is not None and left <= 0:
         reason = "The permission to act ran out before it came: do not act."

@@ -10,7 +10,7 @@ from consumers.personal.database import Database
 from consumers.personal.store import KeyStore
 from consumers.personal.wrapping import MAKE_ONE, NAME, read_store_key
 from ledger.errors import WrongUsage
-from ledger.logs.address import log_address, log_name
+from ledger.logs.address import log_address
 from ledger.recorders.address import IndexAddress, index_address
 from ledger.sealing import Sealing
 
@@ -24,24 +24,34 @@ def open_sealing(settings: Settings) -> Sealing:
     """What seals events, or refuses marked ones where no key store is set. Raises ``WrongUsage``; nothing is opened
     before the first marked event comes.
     """
-    return Sealing(key_store(settings) if settings.personal_keys else None)
+    return Sealing(key_store(settings, create=True) if settings.personal_keys else None)
 
 
-def key_store(settings: Settings) -> KeyStore:
-    """The key store. Raises ``WrongUsage`` where none is set, or can't be meant so."""
+def key_store(settings: Settings, *, create: bool = False) -> KeyStore:
+    """The key store, opened when it is first needed; ``create`` makes it then, where there is none.
+
+    Raises ``WrongUsage`` where none is set, or can't be meant so.
+    """
     if not settings.personal_keys:
         raise WrongUsage("No key store is set: nothing of this ledger was sealed here.", f"Set {_KEYS}.")
     secret = settings.personal_store_key.get_secret_value()
-    return KeyStore(_opens(settings, secret), read_store_key(secret), log_of_record(settings.log_url))
+    return KeyStore(_opens(settings, secret, create), read_store_key(secret), log_of_record(settings.log_url))
 
 
 def log_of_record(log_url: str) -> str:
-    """What the key store calls a log: the same in every folder."""
+    """What the key store calls a log: the same in every folder, and whichever brokers of a cluster are named."""
     address = log_address(log_url)
-    return f"sqlite://{address.resolve()}" if isinstance(address, Path) else log_name(log_url)
+    return f"sqlite://{address.resolve()}" if isinstance(address, Path) else f"kafka:{address.topic}"
 
 
-def _opens(settings: Settings, secret: str) -> Callable[[], Database]:
+def _opens(settings: Settings, secret: str, create: bool) -> Callable[[], Database]:
+    """Opens the database, as often as it must be; it is made at most once: one that is gone later was taken away."""
+    may_create = [create]
+
+    def first(opened: Database) -> Database:
+        may_create[:] = [False]
+        return opened
+
     address = _address(settings.personal_keys)
     if isinstance(address, Path):
         _refuse_shared_file(address, settings)
@@ -49,7 +59,7 @@ def _opens(settings: Settings, secret: str) -> Callable[[], Database]:
         def open_file() -> Database:
             from consumers.personal.sqlite_database import SqliteDatabase
 
-            return SqliteDatabase(address)
+            return first(SqliteDatabase(address, create=may_create[0]))
 
         return open_file
     if not secret:
@@ -63,7 +73,7 @@ def _opens(settings: Settings, secret: str) -> Callable[[], Database]:
         except ImportError:
             advice = "Install it: pip install 'pauseledger[postgres]'."
             raise WrongUsage("A key store in PostgreSQL needs psycopg.", advice) from None
-        return PostgresDatabase(server)
+        return first(PostgresDatabase(server, create=may_create[0]))
 
     return open_server
 

@@ -14,12 +14,14 @@ from psycopg import sql
 from consumers.personal.database import SCHEMA, Rows, Run
 from ledger.errors import DiskFailed, LedgerError, LogUnavailable, UnusableLog
 from ledger.recorders.address import PostgresAddress
+from ledger.recorders.postgres_text import register
 
 _CONNECT_SECONDS = 8
 _LOCK = 0x706B  # every writer of a key store in a schema waits for the one before it
 _REFUSALS = ("does not exist", "authentication failed", "pg_hba.conf", "permission denied")
 _SETTINGS = (
-    "SET lock_timeout = '30s'",
+    "SET lock_timeout = '10s'",
+    "SET statement_timeout = '30s'",
     "SET idle_in_transaction_session_timeout = '60s'",
     "SET client_min_messages = 'warning'",
     "SET synchronous_commit = 'on'",
@@ -29,24 +31,27 @@ _SETTINGS = (
 class PostgresDatabase:
     """See :class:`consumers.personal.database.Database`."""
 
-    def __init__(self, address: PostgresAddress) -> None:
+    def __init__(self, address: PostgresAddress, *, create: bool) -> None:
         self.where = f"The key store {address}"
         self._schema = address.schema
         with self._explained():
             self._connection = psycopg.connect(address.conninfo, connect_timeout=_CONNECT_SECONDS, autocommit=True)
             try:
-                self._prepare()
+                self._prepare(create)
             except BaseException:
                 self._connection.close()
                 raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, create: bool) -> None:
+        register(self._connection)  # a work item may have a NUL in it, and PostgreSQL's texts none
         self._connection.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(self._schema)))
         for setting in _SETTINGS:
             self._connection.execute(setting.encode())
         with self.transaction(writes=True) as run:
             if run("SELECT to_regclass('personal_uses')")[0][0] is not None:
                 return
+            if not create:
+                raise UnusableLog(f"{self.where} has no tables of ours.", "See what PAUSELEDGER_PERSONAL_KEYS names.")
             self._connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self._schema)))
             for statement in SCHEMA:
                 run(statement.format(bytes="BYTEA"))

@@ -23,11 +23,12 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 class SqliteDatabase:
     """See :class:`consumers.personal.database.Database`."""
 
-    def __init__(self, path: Path, *, busy_seconds: float = _BUSY_SECONDS) -> None:
+    def __init__(self, path: Path, *, create: bool, busy_seconds: float = _BUSY_SECONDS) -> None:
         self.where = f"The key store {path}"
         self._path = path
         self._busy_seconds = busy_seconds
-        _see_that_it_is_private(path)
+        _see_that_it_is_private(path, create)
+        self._file = _file_at(path)
         with self._explained():
             self._connection = connect(path, create=False)
             try:
@@ -37,13 +38,14 @@ class SqliteDatabase:
                 raise
 
     def _prepare(self) -> None:
+        self._connection.execute(f"PRAGMA busy_timeout={round(self._busy_seconds * 1000)}")
         self._connection.execute("PRAGMA secure_delete=ON")
         if self._connection.execute("PRAGMA secure_delete").fetchone()[0] != 1:
             raise UnusableLog(f"{self.where} can't delete for good.", "Use an SQLite that keeps PRAGMA secure_delete.")
-        use_write_ahead_log(self._connection)
         names = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if names and "personal_store" not in names:
             raise UnusableLog(f"{self._path} is an SQLite file of something else, no key store.", "Name another file.")
+        use_write_ahead_log(self._connection)
         if not names:
             with immediate(self._connection):
                 for statement in SCHEMA:
@@ -51,6 +53,8 @@ class SqliteDatabase:
 
     @contextmanager
     def transaction(self, *, writes: bool) -> Iterator[Run]:
+        if _file_at(self._path) != self._file:  # what is written to a file that was moved away is lost
+            raise LogUnavailable(f"{self.where} was moved or replaced since it was opened.", "Try again.")
         with self._explained(), immediate(self._connection) if writes else snapshot(self._connection) as connection:
 
             def run(statement: str, parameters: Sequence[Any] = ()) -> Rows:
@@ -82,8 +86,17 @@ class SqliteDatabase:
         self._connection.close()
 
 
-def _see_that_it_is_private(path: Path) -> None:
-    """Make the file for its owner alone where there is none. Raises where others can read it.
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file lies there; null where none does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _see_that_it_is_private(path: Path, create: bool) -> None:
+    """Make the file for its owner alone where there is none. Raises where there is none, or others can read it.
 
     What exists is opened by SQLite only: closing a descriptor of it would drop SQLite's locks.
     """
@@ -91,6 +104,8 @@ def _see_that_it_is_private(path: Path) -> None:
         raise UnusableLog(f"{path} is a folder, not a key store.", "Name a file in it: sqlite:///FOLDER/FILE.")
     if not path.parent.is_dir():
         raise UnusableLog(f"There is no folder {path.parent}.", "Make it first, or name another file.")
+    if not create and not path.exists():
+        raise UnusableLog(f"There is no key store at {path}.", "See what PAUSELEDGER_PERSONAL_KEYS names.")
     with suppress(FileExistsError):
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

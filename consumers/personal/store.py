@@ -4,7 +4,7 @@
 2. A key that was destroyed is gone for good; its data subject gets no other, for an action sealed by another key
    would look like another action. Its id, when, by whom and why stay.
 3. Where a key is used is written down before it is used: whoever destroys it knows which work items to tell.
-4. Nothing is kept in memory between two calls: what one process destroys no other seals with, or opens.
+4. No key is remembered from one call to the next: what one process destroys no other seals with, or opens.
 """
 
 from __future__ import annotations
@@ -89,6 +89,11 @@ class KeyStore:
                 (row.key_id, self._log, work_item),
             )
         return row
+
+    def look(self) -> str:
+        """See that the store is there, and is opened by this store key; what it is called."""
+        with self._opened() as database:
+            return database.where
 
     def key_named(self, key_id: str) -> PersonalKey | Literal["forgotten", "unknown-key"]:
         with self._opened() as database:
@@ -236,7 +241,7 @@ class KeyStore:
 
     def _unwrapped(self, secret: bytes, name: str) -> bytes:
         plain = bytes(secret) if self._store_key is None else self._store_key.unwrap(bytes(secret), name)
-        if plain is None:
+        if plain is None or (name != _NAMES and len(plain) != KEY_BYTES):
             raise UnusableLog("A key in the key store is damaged, or another store key wrapped it.", "Restore it.")
         return plain
 

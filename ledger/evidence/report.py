@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any, NamedTuple
 
-from ledger.evidence.report_parts import NOTHING, branch, facts, lines, link, named, ruling, table, text
+from ledger.evidence.report_parts import NOTHING, branch, facts, lines, link, named, ruling, table, table_row, text
 from ledger.evidence.report_style import POLICY, STYLE
 from ledger.evidence.sheets import members
 from ledger.evidence.view import BundleView, CheckpointView, Row
 from ledger.evidence.visible import as_html, as_text
 from ledger.times import format_instant, from_milliseconds
 
-MOST_ENTRIES = 100_000
-"""So many entries, and so many pauses, are on the page; the rest is counted."""
+MOST_ENTRIES = 20_000
+"""So many entries, pauses and unknown outcomes are on the page at most; the rest is counted."""
 
 _PREFIX = "pauseledger."
 _ATTEMPT = "pauseledger.side_effect.attempted"
@@ -30,15 +30,22 @@ _ATTRIBUTES = frozenset({"specversion", "id", "source", "type", "subject", "data
 
 
 class _Item:
-    """A work item's section: its entries and its pauses."""
+    """A work item's section. Its rows are kept as they will be written: less memory than what they are of."""
 
-    __slots__ = ("decisions", "number", "subject", "verdicts")
+    __slots__ = ("branches", "entries", "number", "pauses", "refused", "subject")
 
     def __init__(self, number: int, subject: str | None) -> None:
         self.number = number
         self.subject = subject
-        self.verdicts: list[Row] = []
-        self.decisions: list[Row] = []
+        self.entries: list[bytes] = []
+        self.pauses: list[bytes] = []
+        self.branches: dict[str, int] = {}
+        self.refused = 0
+
+    @property
+    def link(self) -> str:
+        """A way to the section."""
+        return link(self.number, _UNNAMED if self.subject is None else text(self.subject))
 
 
 class _Content(NamedTuple):
@@ -48,8 +55,8 @@ class _Content(NamedTuple):
     verdicts: dict[str, int]
     decisions: dict[str, int]
     unknown: dict[str, int]
-    owed: list[tuple[_Item, Row]]
-    ungranted: list[tuple[_Item, Row]]
+    owed: list[bytes]
+    ungranted: list[bytes]
 
 
 def _sorted(view: BundleView) -> _Content:
@@ -65,19 +72,36 @@ def _sorted(view: BundleView) -> _Content:
     for at, row in enumerate(view.verdicts):
         content.verdicts[row["verdict"]] = content.verdicts.get(row["verdict"], 0) + 1
         if at < MOST_ENTRIES:
-            item_of(row["subject"]).verdicts.append(row)
+            item = item_of(row["subject"])
+            item.entries.append(_written(_entry(row)))
+            item.refused += row["verdict"] == "refused"
     for at, row in enumerate(view.decisions):
-        content.decisions[row["decision"]] = content.decisions.get(row["decision"], 0) + 1
-        if row["debt"] is not None:
-            content.unknown[row["decision"]] = content.unknown.get(row["decision"], 0) + 1
+        _count(row, content)
         if at < MOST_ENTRIES:
             item = item_of(row["subject"])
-            item.decisions.append(row)
-            if row["debt"] is not None:
-                content.owed.append((item, row))
-            if "acted-without-grant" in row["stop_signals"]:
-                content.ungranted.append((item, row))
+            item.pauses.append(_written(_decision(row)))
+            item.branches[row["decision"]] = item.branches.get(row["decision"], 0) + 1
+        place = found[row["subject"]].link if row["subject"] in found else text(row["subject"])
+        if row["debt"] is not None and len(content.owed) < MOST_ENTRIES:
+            content.owed.append(_written(_debt(place, row)))
+        if "acted-without-grant" in row["stop_signals"] and len(content.ungranted) < MOST_ENTRIES:
+            content.ungranted.append(_written((place, text(row["pause"]), branch(row["decision"]))))
     return content
+
+
+def _count(row: Row, content: _Content) -> None:
+    decision = row["decision"]
+    content.decisions[decision] = content.decisions.get(decision, 0) + 1
+    if row["debt"] is not None:
+        content.unknown[decision] = content.unknown.get(decision, 0) + 1
+
+
+def _written(cells: tuple[str, ...]) -> bytes:
+    return table_row(*cells).encode(errors="backslashreplace")
+
+
+def _read(rows: list[bytes]) -> Iterator[str]:
+    return (row.decode() for row in rows)
 
 
 def report_html(view: BundleView) -> bytes:
@@ -135,10 +159,11 @@ def _summary(view: BundleView, content: _Content) -> Iterator[str]:
             ("Unknown outcomes", _counted(content.unknown)),
         ]
     )
-    left = sum(content.verdicts.values()) - MOST_ENTRIES, sum(content.decisions.values()) - MOST_ENTRIES
-    for count, what, name in zip(left, ("entries", "pauses"), ("verdicts", "decisions"), strict=True):
+    left = [sum(counts.values()) - MOST_ENTRIES for counts in (content.verdicts, content.decisions, content.unknown)]
+    what = ("entries", "pauses", "unknown outcomes"), ("verdicts", "decisions", "decisions")
+    for count, words, name in zip(left, *what, strict=True):
         if count > 0:
-            yield f"<p><strong>{count} more {what} are not on this page:</strong> see {name}.jsonl beside it.</p>\n"
+            yield f"<p><strong>{count} more {words} are not on this page:</strong> see {name}.jsonl beside it.</p>\n"
 
 
 def _limits(view: BundleView) -> Iterator[str]:
@@ -164,43 +189,38 @@ def _checkpoints(view: BundleView) -> Iterator[str]:
     yield "</section>\n"
 
 
-def _checkpoint(one: CheckpointView) -> tuple[str, ...]:
+def _checkpoint(one: CheckpointView) -> str:
     signers = []
     for line in one.cosigned:
         at = NOTHING if line.at is None else format_instant(from_milliseconds(line.at * 1_000))
         signers.append(f"{text(line.name)} {at}")
     root = f"<code>{as_html(one.root)}</code>"
-    return str(one.partition), str(max(0, one.size - 1)), root, text(one.origin), lines(signers)
+    return table_row(str(one.partition), str(max(0, one.size - 1)), root, text(one.origin), lines(signers))
 
 
 def _owed(content: _Content) -> Iterator[str]:
     yield '<section aria-labelledby="unknown">\n<h2 id="unknown">Unknown outcomes</h2>\n'
     if content.unknown:
         columns = ("Work item", "Pause", "Owed by", "Since", "Due")
-        yield from table("Nobody has said whether these actions happened", columns, map(_debt, content.owed))
+        yield from table("Nobody has said whether these actions happened", columns, _read(content.owed))
     else:
         yield "<p>None: the ledger says of each pause whether its action happened, or that it was written off.</p>\n"
     yield "</section>\n"
 
 
-def _debt(owed: tuple[_Item, Row]) -> tuple[str, ...]:
-    item, row = owed
+def _debt(place: str, row: Row) -> tuple[str, ...]:
     debt, due = row["debt"], NOTHING
     if debt["due"] is not None:
         passed = ' <span class="refused">passed</span>' if debt["due"] <= row["as_of"] else ""
         due = f"{text(debt['due'])}{passed}"
-    return link(item.number, text(row["subject"])), text(row["pause"]), text(debt["owner"]), text(debt["since"]), due
+    return place, text(row["pause"]), text(debt["owner"]), text(debt["since"]), due
 
 
 def _ungranted(content: _Content) -> Iterator[str]:
     yield '<section aria-labelledby="ungranted">\n<h2 id="ungranted">Done without a grant</h2>\n'
     if content.ungranted:
         columns = ("Work item", "Pause", "Decision")
-        rows = (
-            (link(item.number, text(row["subject"])), text(row["pause"]), branch(row["decision"]))
-            for item, row in content.ungranted
-        )
-        yield from table("Somebody said that they acted, and had not asked", columns, rows)
+        yield from table("Somebody said that they acted, and had not asked", columns, _read(content.ungranted))
     else:
         yield "<p>No entry here says that somebody acted without a grant.</p>\n"
     yield "</section>\n"
@@ -215,24 +235,20 @@ def _work_items(content: _Content) -> Iterator[str]:
     yield "</section>\n"
 
 
-def _indexed(item: _Item) -> tuple[str, ...]:
-    refused = sum(row["verdict"] == "refused" for row in item.verdicts)
-    shown = lines(branch(row["decision"]) for row in item.decisions)
-    return link(item.number, _heading(item)), str(len(item.verdicts)), str(refused), shown
-
-
-def _heading(item: _Item) -> str:
-    return _UNNAMED if item.subject is None else text(item.subject)
+def _indexed(item: _Item) -> str:
+    branches = (f"{branch(name)} {f'({count})' if count > 1 else ''}" for name, count in item.branches.items())
+    return table_row(item.link, str(len(item.entries)), str(item.refused), lines(branches))
 
 
 def _section(item: _Item) -> Iterator[str]:
     name = f"item-{item.number}"
-    yield f'<section class="item" aria-labelledby="{name}">\n<h3 id="{name}">{_heading(item)}</h3>\n'
-    if item.decisions:
+    heading = _UNNAMED if item.subject is None else text(item.subject)
+    yield f'<section class="item" aria-labelledby="{name}">\n<h3 id="{name}">{heading}</h3>\n'
+    if item.pauses:
         columns = ("Pause", "Decision", "Why", "Checks", "Signals and duties", "Until")
-        yield from table("Its pauses, and the decision of each", columns, map(_decision, item.decisions))
+        yield from table("Its pauses, and the decision of each", columns, _read(item.pauses))
     entries = ("Entry", "Recorded", "Event", "Verdict", "Claims to be by", "What it says", "What came of it")
-    yield from table("Its entries, oldest first", entries, map(_entry, item.verdicts))
+    yield from table("Its entries, oldest first", entries, _read(item.entries))
     yield "</section>\n"
 
 

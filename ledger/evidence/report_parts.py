@@ -13,6 +13,7 @@ from ledger.json_text import write_json
 _SEALED_MARK = "sealed:v1:"
 _SEALED = re.compile(_SEALED_MARK + r"([0-9a-f]{32}):[A-Za-z0-9_-]{22,}")
 _OFTEN, _LONG = 100, 30
+MOST_MEMBERS = 100
 NOTHING = '<span class="quiet">–</span>'
 _VERDICTS = {"accepted", "refused", "duplicate", "malformed"}
 _BRANCHES = {"resume", "review", "reconcile", "settle", "terminate", "closed"}
@@ -76,10 +77,12 @@ def lines(parts: Iterable[str]) -> str:
 
 
 def named(members: Mapping[str, Any], left_out: frozenset[str] = frozenset()) -> Iterator[str]:
-    """An object's members, a line each."""
-    for name, value in members.items():
-        if name not in left_out and value is not None:
-            yield f'<span class="quiet">{text(name)}</span> {text(value)}'
+    """An object's members, a line each; of many the first."""
+    shown = [name for name, value in members.items() if name not in left_out and value is not None]
+    for name in shown[:MOST_MEMBERS]:
+        yield f'<span class="quiet">{text(name)}</span> {text(members[name])}'
+    if len(shown) > MOST_MEMBERS:
+        yield f'<span class="quiet">… and {len(shown) - MOST_MEMBERS} more members</span>'
 
 
 def facts(members: Iterable[tuple[str, str]]) -> str:
@@ -87,12 +90,16 @@ def facts(members: Iterable[tuple[str, str]]) -> str:
     return '<dl class="facts">' + "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in members) + "</dl>\n"
 
 
-def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A table in a group that scrolls by itself, also by keyboard. Cells are HTML; the first heads its row."""
+def table_row(first: str, *rest: str) -> str:
+    """A row of a table. Cells are HTML; the first heads its row."""
+    return f'<tr><th scope="row">{first}</th><td>{"</td><td>".join(rest)}</td></tr>\n'
+
+
+def table(caption: str, columns: Sequence[str], rows: Iterable[str]) -> Iterator[str]:
+    """A table in a group that scrolls by itself, also by keyboard."""
     yield f'<div class="scroll" role="group" tabindex="0" aria-label="{caption}"><table><caption>{caption}</caption>\n'
     yield "<thead><tr>" + "".join(f'<th scope="col">{name}</th>' for name in columns) + "</tr></thead>\n<tbody>\n"
-    for first, *rest in rows:
-        yield f'<tr><th scope="row">{first}</th><td>{"</td><td>".join(rest)}</td></tr>\n'
+    yield from rows
     yield "</tbody></table></div>\n"
 
 

@@ -6,6 +6,7 @@ Parquet write the same rows. A value is a text, an integer or null; instants are
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -98,32 +99,31 @@ def _decisions(view: BundleView) -> Iterator[Cells]:
 
 _VERDICTS = ("accepted", "refused", "duplicate", "malformed")
 _BRANCHES = ("resume", "review", "reconcile", "settle", "terminate", "closed")
+_COUNTED = {name: at for at, name in enumerate((*_VERDICTS, "pauses", *_BRANCHES, "owed"))}
 
 
 class _Counts:
-    """What is known of one work item."""
+    """What is known of one work item: little, for there may be many."""
 
-    __slots__ = ("branches", "first", "last", "owed", "pauses", "verdicts")
+    __slots__ = ("first", "last", "numbers")
 
     def __init__(self) -> None:
-        self.first: Row | None = None
-        self.last: Row | None = None
-        self.verdicts = dict.fromkeys(_VERDICTS, 0)
-        self.branches = dict.fromkeys(_BRANCHES, 0)
-        self.pauses = self.owed = 0
+        self.first: tuple[Any, ...] = (None, None)
+        self.last: tuple[Any, ...] = (None, None)
+        self.numbers = array("Q", bytes(8 * len(_COUNTED)))
 
     def entry(self, row: Row) -> None:
-        """One more entry. Of its row only what is asked for later is kept, not the event."""
-        kept = {"place": f"{row['partition']}:{row['offset']}", "recorded_at": row["recorded_at"]}
-        self.first = self.first or kept
-        self.last = kept
-        self.verdicts[row["verdict"]] = self.verdicts.get(row["verdict"], 0) + 1
+        """One more entry."""
+        self.last = f"{row['partition']}:{row['offset']}", row["recorded_at"]
+        if self.first[0] is None:
+            self.first = self.last
+        self.numbers[_COUNTED[row["verdict"]]] += 1
 
     def decision(self, row: Row) -> None:
         """One more pause."""
-        self.pauses += 1
-        self.branches[row["decision"]] = self.branches.get(row["decision"], 0) + 1
-        self.owed += row["debt"] is not None
+        self.numbers[_COUNTED["pauses"]] += 1
+        self.numbers[_COUNTED[row["decision"]]] += 1
+        self.numbers[_COUNTED["owed"]] += row["debt"] is not None
 
 
 def _work_items(view: BundleView) -> Iterator[Cells]:
@@ -134,19 +134,8 @@ def _work_items(view: BundleView) -> Iterator[Cells]:
     for row in view.decisions:
         found.setdefault(row["subject"], _Counts()).decision(row)
     for subject, counts in found.items():
-        first, last = counts.first or {}, counts.last or {}
-        yield (
-            subject,
-            first.get("place"),
-            last.get("place"),
-            first.get("recorded_at"),
-            last.get("recorded_at"),
-            sum(counts.verdicts.values()),
-            *(counts.verdicts[one] for one in _VERDICTS),
-            counts.pauses,
-            *(counts.branches[one] for one in _BRANCHES),
-            counts.owed,
-        )
+        entries = sum(counts.numbers[: len(_VERDICTS)])
+        yield subject, counts.first[0], counts.last[0], counts.first[1], counts.last[1], entries, *counts.numbers
 
 
 def _fields(text: str) -> tuple[Field, ...]:

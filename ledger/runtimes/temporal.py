@@ -16,20 +16,22 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from ledger.errors import LedgerError, NotFound
+from ledger.errors import LedgerError, NotFound, WrongUsage
 from ledger.runtimes.extras import needs
 from ledger.runtimes.gate import Gate, Who
-from ledger.runtimes.guard import Permit, finished
+from ledger.runtimes.guard import Permit, eager, finished
 from ledger.runtimes.pauses import Paused, execution_id
 from ledger.runtimes.shut import Shut
+from ledger.runtimes.temporal_answers import ask, seen_in, written
 from ledger.runtimes.workflows import ENDS, Ended, granted, kept, paused_from
-from ledger.times import format_duration, format_instant
+from ledger.times import format_duration, format_instant, parse_duration, parse_instant
 
 with needs("temporal"):
     from temporalio import activity, client, workflow
@@ -38,7 +40,7 @@ with needs("temporal"):
     from temporalio.service import RPCError, RPCStatusCode
 
 NAME = "temporal"
-
+_LOG = logging.getLogger("pauseledger.gate")
 
 ANSWER = "pauseledger.answer"
 WAITING = "pauseledger.waiting"
@@ -62,10 +64,13 @@ class Approvals:
     def __init__(self, timeouts: Timeouts | None = None) -> None:
         self._timeouts = timeouts or Timeouts()
         self._paused: Paused | None = None
-        self._authority: Sequence[str] = ()
+        self._authority: Sequence[str] | None = None
+        """Who may answer, as far as the workflow knows; null where the ledger alone does."""
         self._fresh_until: datetime | None = None
         self._opened = 0
         self._granted: int | None = None
+        self._asking = 0
+        """How many answers the ledger is being asked about."""
         self._end: Ended | None = None
         self._shut: dict[str, Any] | None = None
         workflow.set_update_handler(ANSWER, self._answer, validator=self._may_answer)
@@ -89,7 +94,7 @@ class Approvals:
             action=action,
         )
         owner = terms.get("owner")
-        self._authority = terms.get("resume_authority") or ([owner] if owner else [])
+        self._authority = terms.get("resume_authority") or ([owner] if owner else None)
         self._fresh_until = _fresh_until(now, terms)
         asked = {"paused": kept(paused), "terms": _plain(terms), "time": now.isoformat()}
         paused = paused_from(await self._activity(_PAUSE, asked, self._timeouts.ledger))  # kept when a run is reset
@@ -99,18 +104,20 @@ class Approvals:
     async def perform(self, effect: str, *, timeout: timedelta) -> Ended:
         """Wait for answers until one opens the gate, and have the activity named ``effect`` act: at most once.
 
-        Each answer is waited for ``timeout``. While the ledger says review or reconcile it goes on waiting: for the one
-        who reviews, or looks what became of the effect.
+        Each answer is waited for ``timeout``; one that came in time is heard, however long the ledger takes. While the
+        ledger says review or reconcile it goes on waiting: for the one who reviews, or looks what became of the effect.
         """
         while self._end is None:
             try:
                 await workflow.wait_condition(self._told, timeout=timeout)
             except TimeoutError:
-                self._end = Ended("timeout", reason="Nobody answered in time.")
+                await workflow.wait_condition(lambda: self._told() or not self._asking)
+                if not self._told():
+                    self._end = Ended("timeout", reason="Nobody answered in time.")
             if self._granted is not None:
                 await self._act(effect)
         self._paused = None
-        await workflow.wait_condition(workflow.all_handlers_finished)
+        await workflow.wait_condition(lambda: not self._asking)  # handlers of others may wait for what comes after this
         return self._end
 
     def _told(self) -> bool:
@@ -118,16 +125,22 @@ class Approvals:
 
     async def _act(self, effect: str) -> None:
         assert self._paused is not None
-        asked = {"paused": kept(self._paused), "fence": self._granted}
-        found = await self._activity(effect, asked, self._timeouts.effect)
-        self._granted = None
+        fence, self._granted = self._granted, None  # another may be granted while this one's activity is tried again
+        found = await self._activity(effect, {"paused": kept(self._paused), "fence": fence}, self._timeouts.effect)
         if "result" in found:
             self._end = Ended("executed", found["result"])
         else:
             self._found(found)
 
     async def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
-        found = await self._activity(_ASK, asked, self._timeouts.ledger)
+        self._asking += 1
+        try:
+            found = await self._activity(_ASK, asked, self._timeouts.ledger)
+            return self._heard(asked, found)
+        finally:
+            self._asking -= 1
+
+    def _heard(self, asked: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
         if self._paused is None or asked["seen"]["pause"] != self._paused.pause:
             return found  # the pause ended meanwhile
         self._paused = self._paused._replace(action=found["action"])
@@ -144,12 +157,15 @@ class Approvals:
 
     def _may_answer(self, asked: dict[str, Any]) -> None:
         """The update's validator: what this workflow knows by itself."""
-        paused, seen = self._paused, paused_from(asked["seen"])
-        if paused is None or seen.pause != paused.pause:
+        try:
+            paused, seen = self._paused, seen_in(asked)
+        except ValueError as error:
+            raise _refusal("refused", str(error)) from None
+        if paused is None or seen[:3] != paused[:3]:
             raise _refusal("closed", "The workflow doesn't wait at that pause.")
         if seen.action_digest != paused.action_digest:
             raise _refusal("refused", "The action has changed: look at it again.")
-        if not {asked["actor"], *asked["roles"]} & set(self._authority):
+        if self._authority is not None and not {asked["actor"], *asked["roles"]} & set(self._authority):
             raise _refusal("refused", "Neither the actor nor one of its roles has the authority to do that.")
         late = self._fresh_until is not None and workflow.now() >= self._fresh_until
         if late and asked["outcome"] != "reject" and asked["fresh_for"] is None:
@@ -184,8 +200,10 @@ class LedgerActivities:
     ) -> Callable[..., Any]:
         """The activity that acts: ``do(permit)``, async or not (then in a thread), in the guard.
 
-        ``permit.action`` is what was approved: do that. ``proof`` as of :meth:`Gate.guard`.
+        ``permit.action`` is what was approved: do that. ``proof`` as of :meth:`Gate.guard`. Raises ``WrongUsage`` for a
+        generator function.
         """
+        eager(do)
 
         @activity.defn(name=name)
         async def act(asked: dict[str, Any]) -> dict[str, Any]:
@@ -205,28 +223,16 @@ class LedgerActivities:
     async def _pause(self, asked: dict[str, Any]) -> dict[str, Any]:
         time = datetime.fromisoformat(asked["time"])
         async with beating():
-            await asyncio.to_thread(self.gate.pause, paused_from(asked["paused"]), time=time, **asked["terms"])
+            try:
+                await asyncio.to_thread(self.gate.pause, paused_from(asked["paused"]), time=time, **asked["terms"])
+            except WrongUsage as error:  # tried again it would be as wrong
+                raise ApplicationError(str(error), type="WrongUsage", non_retryable=True) from error
         return dict(asked["paused"])
 
     @activity.defn(name=_ASK)
     async def _ask(self, asked: dict[str, Any]) -> dict[str, Any]:
         async with beating():
-            return await asyncio.to_thread(self._asked, asked)
-
-    def _asked(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Review and request to resume; the fence, or why there is none; and the action as it is then."""
-        paused, who = paused_from(asked["seen"]), Who(asked["actor"], asked["roles"])
-        fresh_for = None if asked["fresh_for"] is None else timedelta(seconds=asked["fresh_for"])
-        try:
-            edited = asked["edited"]
-            paused = self.gate.review(paused, asked["outcome"], edited=edited, fresh_for=fresh_for, who=who)
-            if asked["outcome"] == "reject":
-                return {"branch": "closed", "reason": "It was rejected.", "action": paused.action}
-            return {"fence": self.gate.request_resume(paused, who=who).fence, "action": paused.action}
-        except Shut as shut:
-            with suppress(LedgerError):  # an edit of a try that died may have changed it
-                paused = paused._replace(action=self.gate.packet(paused)["pending_action"])
-            return {"branch": shut.branch, "reason": shut.reason, "action": paused.action}
+            return await asyncio.to_thread(ask, self.gate, asked)
 
 
 class Observing(client.Interceptor):
@@ -247,19 +253,22 @@ class _Outbound(client.OutboundInterceptor):
     async def start_workflow_update(self, input: client.StartWorkflowUpdateInput) -> Any:
         input.update_id = input.update_id or uuid.uuid4().hex
         handle = await super().start_workflow_update(input)
-        if input.update != ANSWER:
-            return handle
-        try:
-            await handle.result()
-        except client.WorkflowUpdateFailedError as error:
-            await asyncio.to_thread(self._tell, input.args[0], input.update_id, str(error.cause))
+        if input.update == ANSWER and handle._known_outcome is not None:  # a refusal is known at once: nobody waits
+            try:
+                await handle.result()
+            except client.WorkflowUpdateFailedError as error:
+                await asyncio.to_thread(self._tell, input.args, input.update_id, str(error.cause))
         return handle
 
-    def _tell(self, asked: dict[str, Any], update_id: str, reason: str) -> None:
-        paused, who = paused_from(asked["seen"]), Who(asked["actor"], asked["roles"])
-        data = {"pause": paused.pause, "text": f"An answer ({asked['outcome']}) was refused: {reason}"}
-        with suppress(LedgerError):  # to observe must not change what the caller sees
+    def _tell(self, args: Sequence[Any], update_id: str, reason: str) -> None:
+        """Tell of it, where it names a pause at all. To observe must not change what the caller sees."""
+        try:
+            (asked,) = args
+            paused, who = paused_from(asked["seen"]), Who(asked["actor"], asked["roles"])
+            data = {"pause": paused.pause, "text": f"An answer ({asked['outcome']}) was refused: {reason}"}
             self._gate.tell("note.added", paused, data, id=f"{paused.pause}/answer/{update_id}", who=who)
+        except Exception as trouble:
+            _LOG.warning("An answer that was refused could not be told of: %s", type(trouble).__name__)
 
 
 async def waiting(handle: client.WorkflowHandle[Any, Any]) -> Paused:
@@ -283,15 +292,7 @@ async def answer(
 
     Raises ``Shut`` unless the workflow and the ledger take it. The effect then runs by itself.
     """
-    who = who or Who()
-    asked = {
-        "seen": kept(seen),
-        "outcome": outcome,
-        "edited": None if edited is None else dict(edited),
-        "fresh_for": None if fresh_for is None else fresh_for.total_seconds(),
-        "actor": who.actor,
-        "roles": list(who.roles),
-    }
+    asked = written(seen, outcome, edited=edited, fresh_for=fresh_for, who=who or Who())
     found = await _updated(handle, asked)
     if "fence" in found:
         return int(found["fence"])
@@ -343,9 +344,15 @@ def _refusal(branch: str, reason: str) -> ApplicationError:
 
 
 def _fresh_until(now: datetime, terms: Mapping[str, Any]) -> datetime | None:
-    if terms.get("fresh_until") is not None:
-        return datetime.fromisoformat(_text(terms["fresh_until"]))
-    return None if terms.get("fresh_for") is None else now + timedelta(seconds=terms["fresh_for"].total_seconds())
+    """Raises ``ApplicationError``, which fails the workflow: any other error would have its task tried for ever."""
+    try:
+        if terms.get("fresh_until") is not None:
+            return parse_instant(_text(terms["fresh_until"]))
+        if terms.get("fresh_for") is None:
+            return None
+        return now + timedelta(seconds=parse_duration(_text(terms["fresh_for"])).total_seconds())
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ApplicationError(f"The pause's deadline can't be meant: {error}", type="WrongUsage") from error
 
 
 def _plain(terms: Mapping[str, Any]) -> dict[str, Any]:

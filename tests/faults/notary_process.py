@@ -34,6 +34,10 @@ class Topic:
             file.write(note.replace(b"\n", b"|") + b"\n")
         self._write()
 
+    def newest(self, partition: int, origin: str) -> bytes | None:
+        told = self._path.read_bytes().splitlines() if self._path.exists() else []
+        return told[-1].replace(b"|", b"\n") if told else None
+
     def close(self) -> None: ...
 
 

@@ -40,6 +40,15 @@ def test_mappings_and_typed_events_become_one_line() -> None:
     assert b"\n" not in line_of(NOTE) + line_of(typed)
 
 
+def test_a_typed_attempt_with_the_fence_of_no_grant_is_not_sent() -> None:
+    """A refused request has no fence: published as one it would be a bare fact, which is always accepted."""
+    given = event("side_effect.attempted", {"execution": "run-1", "pause": "p-1", "fence": None})
+    with pytest.raises(WrongUsage, match="not accepted"):
+        line_of(events.SideEffectAttempted.model_validate(given))
+    del given["data"]["fence"]
+    assert read(events.SideEffectAttempted.model_validate(given))["data"] == {"execution": "run-1", "pause": "p-1"}
+
+
 def test_events_of_the_cloudevents_library_are_taken() -> None:
     """Attributes as they are, a time as RFC 3339, data as JSON."""
     attributes = {name: value for name, value in NOTE.items() if name != "data"}

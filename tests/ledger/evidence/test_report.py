@@ -101,7 +101,6 @@ def test_permissions_show_fence_and_time() -> None:
 def test_what_is_too_much_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit of a page entries and pauses are left to the files beside it, and it says how many."""
     monkeypatch.setattr(report, "MOST_ENTRIES", 5)
-    view = owed_view()
     story = Story()
     for number in range(7):
         story.open(f"p{number}")
@@ -109,7 +108,33 @@ def test_what_is_too_much_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "2 more entries are not on this page: see verdicts.jsonl beside it." in page.text
     assert "2 more pauses are not on this page: see decisions.jsonl beside it." in page.text
     assert "Entries7 (7 accepted)" in page.text
-    assert "not on this page" not in Page(report_html(view)).text
+    assert "unknown outcomes are not" not in page.text
+
+
+def test_what_is_owed_is_told_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown outcome is on the page even where its work item has no section any more."""
+    monkeypatch.setattr(report, "MOST_ENTRIES", 2)
+    ledgers = [Story(f"T-{number}") for number in range(5)]
+    for one in ledgers:
+        one.open(side_effect="happened" if one is not ledgers[-1] else None)
+    views = [view_of(one.records) for one in ledgers]
+    merged = replace(
+        views[0],
+        verdicts=[row for view in views for row in view.verdicts],
+        decisions=[row for view in views for row in view.decisions],
+    )
+    page = Page(report_html(merged))
+    assert "3 more entries are not on this page" in page.text
+    assert [row[0] for row in page.rows if row[2:3] == ["user:ann"]] == ["T-4"]
+    assert "T-4" not in {words for _, words in page.headings}
+
+
+def test_many_members_are_counted() -> None:
+    """Of an event with more members than anybody reads the first are shown, and how many there are besides."""
+    story = Story()
+    story.tell("note.added", text="x", **{f"m{number}": number for number in range(150)})
+    page = Page(report_html(view_of(story.records)))
+    assert "… and 51 more members" in row_of(page, "0:0")[5]
 
 
 def test_the_policy_allows_the_style_sheet_alone() -> None:

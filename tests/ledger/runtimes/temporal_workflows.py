@@ -57,3 +57,26 @@ class Parent:
         return await workflow.execute_child_workflow(
             Refund.run, args=[subject, 3600.0, 60.0], id=f"{workflow.info().workflow_id}-child"
         )
+
+
+@workflow.defn
+class Bare:
+    """A pause on terms that are given, and a handler of its own that waits for what comes after."""
+
+    def __init__(self) -> None:
+        self.approvals = Approvals(TIMEOUTS)
+        self.over = False
+
+    @workflow.run
+    async def run(self, subject: str, terms: dict[str, Any], wait_seconds: float) -> list[Any]:
+        action = {"kind": "tool", "name": "refund", "arguments": {"amount": 20}}
+        await self.approvals.pause("refund", action, subject=subject, side_effect="not_happened", **terms)
+        ended = await self.approvals.perform("refund", timeout=timedelta(seconds=wait_seconds))
+        self.over = True
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return list(ended)
+
+    @workflow.update
+    async def told_when_over(self) -> bool:
+        await workflow.wait_condition(lambda: self.over)
+        return True

@@ -28,7 +28,7 @@ from ledger.runtimes.shut import Shut
 from ledger.runtimes.temporal import WAITING, LedgerActivities, Observing, answer, waiting
 from tests.contract.runtimes.temporal_server import running
 from tests.faults.ledgers import url
-from tests.ledger.runtimes.temporal_workflows import Parent, Refund
+from tests.ledger.runtimes.temporal_workflows import Bare, Parent, Refund
 
 ANNA = Who("user:anna")
 MALLORY = Who("user:mallory")
@@ -62,7 +62,7 @@ class Stage:
         ledger = LedgerActivities(self.gate)
         effect = ledger.effect("refund", self.refund, proof=(Refused,))
         activities = [*ledger.activities, effect]
-        worker = Worker(self.client, task_queue="tests", workflows=[Refund, Parent], activities=activities)
+        worker = Worker(self.client, task_queue="tests", workflows=[Refund, Parent, Bare], activities=activities)
         await worker.__aenter__()
         return worker
 
