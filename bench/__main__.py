@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench import report
 from bench.databases import databases
+from bench.exporting import export_and_verify
 from bench.folding import fold
 from bench.following import following
 from bench.indexing import kafka_index
@@ -37,6 +38,7 @@ MEASUREMENTS: dict[str, Callable[[Sizes], Measured]] = {
     "databases": databases,
     "following": following,
     "langgraph": langgraph,
+    "evidence-export": export_and_verify,
 }
 
 

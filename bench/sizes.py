@@ -26,6 +26,7 @@ class Sizes(NamedTuple):
     following_seconds: float
     langgraph: int
     """Runs, each with one interrupt."""
+    evidence: int
 
 
 FULL = Sizes(
@@ -46,6 +47,7 @@ FULL = Sizes(
     few_rounds=3,
     following_seconds=20.0,
     langgraph=200,
+    evidence=1_000_000,
 )
 SMALL = Sizes(
     rounds=1,
@@ -65,4 +67,5 @@ SMALL = Sizes(
     few_rounds=1,
     following_seconds=2.0,
     langgraph=20,
+    evidence=300,
 )
