@@ -27,6 +27,7 @@ class Sizes(NamedTuple):
     langgraph: int
     """Runs, each with one interrupt."""
     evidence: int
+    leaves: int
 
 
 FULL = Sizes(
@@ -48,6 +49,7 @@ FULL = Sizes(
     following_seconds=20.0,
     langgraph=200,
     evidence=1_000_000,
+    leaves=200_000,
 )
 SMALL = Sizes(
     rounds=1,
@@ -68,4 +70,5 @@ SMALL = Sizes(
     following_seconds=2.0,
     langgraph=20,
     evidence=300,
+    leaves=600,
 )

@@ -34,13 +34,16 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def test_the_shell_example_runs(tmp_path: Path) -> None:
-    """The first example records a pause, and every command that follows reads it."""
-    (script,) = blocks("shell")
+    """The first example records a pause, every command that follows reads it, and its export verifies."""
+    script, evidence = blocks("shell")
     printed = run(["sh", "-eu", "-c", script], tmp_path)
     assert re.search(r"^accepted .* 0:0 .* T-7 .* pause\.opened", printed, re.MULTILINE)
     assert re.search(r"^resume  The plan is fresh", printed, re.MULTILINE)
     assert "refund" in printed
     assert "T-7 has no pause on this ledger." in printed  # the time travel goes to before the first entry
+    printed = run(["sh", "-eu", "-c", evidence], tmp_path)
+    assert "T-7.zip holds." in printed
+    assert "c2sp.org/tlog-proof@v1" in printed
 
 
 def test_the_python_example_runs(tmp_path: Path) -> None:
