@@ -89,15 +89,16 @@ def test_a_request_that_found_no_task_is_no_proof(aws: Deployment) -> None:
     assert aws.gate.packet(paused)["side_effect"] == "indeterminate"
 
 
-def test_requests_that_never_left_are_a_proof(aws: Deployment) -> None:
+@pytest.mark.parametrize("error", [EndpointConnectionError, ConnectTimeoutError])
+def test_requests_that_never_left_are_a_proof(aws: Deployment, error: type[Exception]) -> None:
     """Nobody listens, twice: nothing happened, and the next grant may act."""
     execution = aws.begin()
     task = aws.handed()
     paused = aws.opened(task)
     aws.gate.request_resume(paused, who=ANNA)
-    losses: list[Exception | None] = [EndpointConnectionError(endpoint_url="http://x") for _ in range(2)]
+    losses: list[Exception | None] = [error(endpoint_url="http://x") for _ in range(2)]  # type: ignore[call-arg]
     lose_answers(aws.client, losses, sent=False)
-    with pytest.raises(EndpointConnectionError):
+    with pytest.raises(error):
         aws.client.send_task_success(taskToken=task.token, output="{}")
     assert aws.gate.packet(paused)["side_effect"] == "not_happened"
     aws.gate.request_resume(paused, who=ANNA)
