@@ -23,6 +23,7 @@ from botocore.exceptions import (
 )
 
 from ledger.errors import LedgerError
+from ledger.runtimes.botocore_requests import status_of
 from ledger.runtimes.pauses import Paused
 from ledger.runtimes.shut import Shut
 from ledger.runtimes.step_functions import Task, gate_client
@@ -276,3 +277,22 @@ def test_a_block_is_of_its_own_gate(aws: Deployment) -> None:
         with second._holding(grant, open=True):
             aws.client.send_task_success(taskToken=task.token, output="{}")
     assert aws.status(execution)["status"] == "SUCCEEDED"
+
+
+def test_a_block_may_be_left_in_another_context(aws: Deployment) -> None:
+    """As an async fixture's is: the effect is told as what it was, and the context that entered it holds nothing."""
+    _, task, paused = granted(aws)
+    grant = aws.gate.outstanding(paused)
+    assert grant is not None
+    entered, block = contextvars.copy_context(), aws.gated.acting(grant)
+    entered.run(block.__enter__)
+    block.__exit__(None, None, None)
+    assert aws.gate.packet(paused)["outcome"] == "executed"
+    with pytest.raises(Shut) as caught:
+        entered.run(aws.client.send_task_success, taskToken=task.token, output="{}")
+    assert caught.value.branch == "closed"
+
+
+def test_an_answer_without_a_status_is_no_success() -> None:
+    """Whoever stands in between may answer with anything: it counts as the service's own failure, no proof."""
+    assert status_of({}) == status_of({"ResponseMetadata": {}}) == 500
