@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from consumers.evidence.keys import JOURNAL, new_keys, open_keys, rotate_keys
 from consumers.evidence.recheck import recheck
+from consumers.evidence.tile_store import FolderStore
 from ledger.errors import Fenced, LogChanged, UnusableLog, WrongUsage
 from ledger.evidence.merkle import consistency_proof, root_of, verify_consistency
 from ledger.evidence.notes import Checkpoint, Note, read_note
@@ -337,3 +339,20 @@ def test_the_journal_of_another_ledger_knows_nothing_of_this(acme: Acme, tmp_pat
         assert notary.checkpoint(0).checkpoint.origin == "other/log/0"
         with pytest.raises(WrongUsage, match="no partition 1"):
             notary.checkpoint(1)
+
+
+class Forgetful(FolderStore):
+    """A store that says it has written, and kept other bytes."""
+
+    def write(self, files: Mapping[str, bytes], *, mend: bool = False) -> None:
+        super().write({path: bytes(len(data)) for path, data in files.items()}, mend=mend)
+
+
+def test_what_can_not_be_read_back_is_not_signed(acme: Acme) -> None:
+    """A store that loses or changes tiles is found out before there is a signature."""
+    acme.append(3)
+    lying = acme.notary(store=lambda store: Forgetful(Path(store.where)))
+    with lying as notary, pytest.raises(UnusableLog, match="not those that were written"):
+        notary.checkpoint(0)
+    assert acme.signed() == []
+    assert acme.published() is None
