@@ -31,7 +31,7 @@ async def main() -> None:
 
         opened = await tool(
             "open_pause",
-            work_item="ORDER-1",
+            work_item="ORDER-6",
             execution="run-1",
             interrupt="refund",
             action={"kind": "tool", "name": "refund", "arguments": {"amount": 20}},

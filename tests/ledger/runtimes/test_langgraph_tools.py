@@ -138,7 +138,8 @@ def test_a_tool_that_fails_leaves_an_unknown_outcome(gate: Gate) -> None:
     assert gate.decision(question.paused[0])["decision"] == "reconcile"
     assert wired.pending(CONFIG) == []
     assert wired.unsettled(CONFIG) == list(question.paused)
-    for config in (CONFIG, {"configurable": {"thread_id": "T-1"}}):  # as Anna, and as the agent without authority
+    agents: Any = {"configurable": {"thread_id": "T-1"}}
+    for config in (CONFIG, agents):  # as Anna, and as the agent, which has no authority
         with pytest.raises(Shut) as caught:
             wired.invoke(None, config)
         assert caught.value.outcome_unknown
