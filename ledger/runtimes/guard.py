@@ -66,6 +66,10 @@ class Permit:
         """The entry of the attempt."""
         self.evidence: Any = None
 
+    def __repr__(self) -> str:
+        name = None if self.action is None else self.action.get("name")
+        return f"Permit(action={name!r}, fence={self.fence}, entry={self.entry!r})"
+
     @property
     def idempotency_key(self) -> str | None:
         key = None if self.action is None else self.action.get("idempotency_key")

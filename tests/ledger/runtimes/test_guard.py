@@ -241,6 +241,7 @@ def test_a_second_grant_while_the_effect_was_under_way_is_said_aloud(
 
 def test_an_effect_that_was_done_once_says_nothing(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
     """The usual way leaves no line on the log."""
-    with gate.guard(gate.request_resume(opened(gate), who=ANNA)):
+    with gate.guard(gate.request_resume(opened(gate), who=ANNA)) as permit:
         pass
     assert caplog.records == []
+    assert repr(permit) == f"Permit(action='refund', fence={permit.fence}, entry='{permit.entry}')"
