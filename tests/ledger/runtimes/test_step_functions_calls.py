@@ -23,6 +23,7 @@ from botocore.exceptions import (
 )
 
 from ledger.errors import LedgerError
+from ledger.runtimes import step_functions
 from ledger.runtimes.botocore_requests import status_of
 from ledger.runtimes.pauses import Paused
 from ledger.runtimes.shut import Shut
@@ -263,6 +264,26 @@ def test_a_task_is_told_once_in_its_block(aws: Deployment) -> None:
             aws.client.send_task_success(taskToken=task.token, output="{}")
     assert count == [3]
     assert aws.gate.packet(paused)["outcome"] == "executed"
+    assert step_functions._HELD.get() is None  # nothing is held on to by a thread that goes on
+
+
+def test_a_success_is_sent_with_just_this_grant(aws: Deployment) -> None:
+    """As the job sends it: attempt, call, observation; with a grant that was used, or of another task, nothing is."""
+    execution, task, paused = granted(aws)
+    grant, kept = aws.gate.outstanding(paused), aws.tokens.find(task.hash)
+    assert grant is not None
+    assert kept is not None
+    count = lose_answers(aws.client, [], sent=True)
+    for wrong in (grant._replace(fence=grant.fence - 1), grant._replace(paused=paused._replace(pause="other"))):
+        with pytest.raises(Shut):
+            aws.gated.send_success(wrong, kept, "{}")
+    aws.gated.send_success(grant, kept, '{"sent": 1}')
+    with pytest.raises(Shut) as caught:
+        aws.gated.send_success(grant, kept, "{}")
+    assert (caught.value.branch, count) == ("closed", [1])
+    assert aws.status(execution)["output"] == '{"sent": 1}'
+    packet = aws.gate.packet(paused)
+    assert (packet["side_effect"], packet["outcome"]) == ("happened", "executed")
 
 
 def test_a_block_is_of_its_own_gate(aws: Deployment) -> None:
