@@ -267,6 +267,26 @@ def test_a_task_is_told_once_in_its_block(aws: Deployment) -> None:
     assert step_functions._HELD.get() is None  # nothing is held on to by a thread that goes on
 
 
+def test_a_call_that_was_refused_may_be_made_again_in_its_block(aws: Deployment) -> None:
+    """The service was too busy: the task has not been told yet, and the permit is still there."""
+    execution, task, paused = granted(aws)
+    grant, real = aws.gate.outstanding(paused), aws.client._endpoint.http_session.send
+    assert grant is not None
+
+    def busy(request: Any) -> Any:
+        answer = AWSResponse(request.url, 400, {}, None)
+        answer._content = b'{"__type": "AccessDeniedException"}'
+        return answer
+
+    with aws.gated.acting(grant):
+        aws.client._endpoint.http_session.send = busy
+        with pytest.raises(ClientError):
+            aws.client.send_task_success(taskToken=task.token, output="{}")
+        aws.client._endpoint.http_session.send = real
+        aws.client.send_task_success(taskToken=task.token, output="{}")
+    assert aws.status(execution)["status"] == "SUCCEEDED"
+
+
 def test_a_success_is_sent_with_just_this_grant(aws: Deployment) -> None:
     """As the job sends it: attempt, call, observation; with a grant that was used, or of another task, nothing is."""
     execution, task, paused = granted(aws)
