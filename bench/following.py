@@ -32,6 +32,7 @@ PARTITIONS = 6
 RATE = 1_000
 _CHUNK = 10
 _WARM_UP_SECONDS = 5.0
+_LAST_SECONDS = 60.0
 _INDEXER = """
 import sys, time
 from consumers.settings import Settings
@@ -129,6 +130,9 @@ def _lags(seconds: float) -> list[float]:
             _publish(settings, workload, _WARM_UP_SECONDS)
             reader.counts = True
             _publish(settings, workload, seconds)
+            waited_until = time.monotonic() + _LAST_SECONDS
+            while len(reader.lags) < 2 and time.monotonic() < waited_until:  # on a busy machine it starts late
+                time.sleep(0.1)
             time.sleep(1.0)
             reader.ends = True
             reader.join(10)

@@ -26,6 +26,8 @@ class Sizes(NamedTuple):
     following_seconds: float
     langgraph: int
     """Runs, each with one interrupt."""
+    evidence: int
+    leaves: int
 
 
 FULL = Sizes(
@@ -46,6 +48,8 @@ FULL = Sizes(
     few_rounds=3,
     following_seconds=20.0,
     langgraph=200,
+    evidence=1_000_000,
+    leaves=200_000,
 )
 SMALL = Sizes(
     rounds=1,
@@ -65,4 +69,6 @@ SMALL = Sizes(
     few_rounds=1,
     following_seconds=2.0,
     langgraph=20,
+    evidence=300,
+    leaves=600,
 )

@@ -7,7 +7,10 @@ from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from consumers.indexer import Indexer
+from consumers.personal.opening import open_sealing
 from consumers.settings import Settings
 from ledger.cloudevents import ReadLine
 from ledger.errors import Fenced, LedgerError, LogUnavailable
@@ -96,17 +99,24 @@ def open_publisher(
     index_url: str | None = None,
     outbox: str | Path | None = None,
     deadline_seconds: float = 30.0,
+    personal_keys: str | None = None,
+    personal_store_key: SecretStr | None = None,
 ) -> Publisher:
     """A publisher for ``PAUSELEDGER_LOG`` (or ``log_url``), which makes the embedded log where there is none.
 
     ``outbox`` is the file that keeps facts whose fate is unknown: unless given, ``pauseledger.outbox`` in this folder.
+    What is marked as personal is sealed with ``PAUSELEDGER_PERSONAL_KEYS`` (or ``personal_keys``).
     Raises ``WrongUsage`` for an address that can't be meant; a log that can't be reached is waited for.
     """
-    settings = Settings.read(log_url, index_url)
+    settings = Settings.read(
+        log_url, index_url, personal_keys=personal_keys or None, personal_store_key=personal_store_key
+    )
     path = Path("pauseledger.outbox") if outbox is None else Path(outbox)
 
     def open_court() -> IndexCourt:
         ledger = settings.open(create=True)
         return IndexCourt(ledger.log, ledger.indexer)
 
-    return Publisher(open_court, outbox=Outbox(path, log_name(settings.log_url)), deadline_seconds=deadline_seconds)
+    sealing = open_sealing(settings)
+    kept = Outbox(path, log_name(settings.log_url))
+    return Publisher(open_court, outbox=kept, sealing=sealing, deadline_seconds=deadline_seconds)

@@ -75,6 +75,17 @@ class Settings(BaseSettings):
     kafka_ssl_keyfile: Path | None = Field(None, description="PEM: its key, where that is not in the same file.")
     kafka_ssl_password: SecretStr | None = Field(None, description="The key's password. Never printed.")
 
+    # Personal data: docs/erasure.md.
+    personal_keys: str = Field(
+        "", description="The key store: sqlite:///FILE or postgresql://…; unset, none is sealed."
+    )
+    personal_store_key: SecretStr = Field(
+        SecretStr(""), description="What wraps the keys in it: the base64 of 32 to 64 bytes. PostgreSQL needs one."
+    )
+    personal_new_store_key: SecretStr = Field(
+        SecretStr(""), description="The store key that comes next: for `pauseledger personal rewrap`."
+    )
+
     # The jobs of `pauseledger run`.
     group: str = Field("pauseledger", description="Kafka consumer groups: GROUP-JOB each. One fleet, one name.")
     session_seconds: float = Field(
@@ -123,6 +134,19 @@ class Settings(BaseSettings):
     callbacks_source: str = Field("urn:pauseledger:callbacks", description="The job's CloudEvents source.")
     callbacks_outbox: Path = Field(
         Path("pauseledger.callbacks.outbox"), description="The file of its facts whose fate is unknown."
+    )
+
+    # Evidence: the notary's keys and what it signs.
+    keys: Path = Field(
+        Path("pauseledger.keys"), description="The folder of the notary's keys and of what it signed: secret."
+    )
+    tiles: str = Field(
+        "",
+        description="Where the tiles lie: a folder, or an address for fsspec. Else pauseledger.tiles beside the keys.",
+    )
+    notary_entries: int = Field(10_000, ge=1, description="The notary signs after so many entries of a partition.")
+    notary_seconds: float = Field(
+        60.0, gt=0, description="It signs so long after an entry at the latest, however few there are."
     )
 
     # The HTTP API of `pauseledger serve`.
@@ -208,6 +232,11 @@ class Settings(BaseSettings):
     @property
     def index_url(self) -> str:
         return self.index or index_url_for(self.log)
+
+    @property
+    def tiles_place(self) -> str:
+        """Where the trees' tiles lie: a folder or an address."""
+        return self.tiles or str(self.keys.parent / "pauseledger.tiles")
 
     def open_log(self, *, create: bool = False, timeout_seconds: float = 8.0) -> Log:
         """Open the log; ``create`` makes the embedded log's file where there is none."""

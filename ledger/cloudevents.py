@@ -59,6 +59,11 @@ def _is_binary(headers: Headers, content_type: str | None) -> bool:
     return any(name.startswith(_PREFIX) for name, _ in headers)
 
 
+def in_binary_mode(headers: Headers) -> bool:
+    """Whether a record's headers are the attributes of its event."""
+    return _is_binary(headers, _content_type(headers))
+
+
 def structured_content(value: bytes | None) -> Mapping[str, Any]:
     """The CloudEvent of a value in structured mode. Raises ``ValueError`` where it is no JSON object."""
     try:
@@ -107,6 +112,18 @@ def content_of(record: Record) -> Mapping[str, Any]:
     if content_type not in (None, STRUCTURED):
         raise ValueError(f"its content type is {content_type}, not {STRUCTURED}")
     return structured_content(record.value)
+
+
+def shown_event(record: Record) -> dict[str, Any] | None:
+    """The CloudEvent of a record as people and scripts read it; null where it is no JSON object.
+
+    Bytes that binary mode carried and that are no JSON can't be shown as such: they are null.
+    """
+    try:
+        content = content_of(record)
+    except ValueError:
+        return None
+    return {name: None if isinstance(value, bytes) else value for name, value in content.items()}
 
 
 def subject_of(value: bytes) -> str | None:

@@ -5,7 +5,8 @@
    (``kept`` is false, and this process logs why); it is sent again, under the same id, until the log has it, by a later
    process too. A request is sent only while its caller waits: an old request is no new wish.
    (One that was handed to the log's client before its deadline may still be recorded later; the fold judges it.)
-3. Memory is bounded: when the queue is full, ``submit`` waits, at most until the event's deadline.
+3. What an event marks as personal is sealed before the log or the outbox sees it, or the event is refused.
+4. Memory is bounded: when the queue is full, ``submit`` waits, at most until the event's deadline.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ledger.log import Draft, Receipt
 from ledger.outbox import Outbox
 from ledger.parcels import Answers, Deadlines, Lane, Parcel, answer_all
 from ledger.resending import LOST_SECONDS, Resender
+from ledger.sealing import Sealing
 from ledger.sending import Answer, Outcome, Publishable, Sending, sending_of
 from ledger.verdict import Verdict
 
@@ -66,8 +68,9 @@ class Publisher:
     """Publishes events and answers with their verdicts. Thread-safe; a context manager.
 
     ``open_court`` opens the log when the first thread needs it, again and again while it is unavailable. Any other
-    ``LedgerError`` of it ends the publisher: every call raises it. It is of the process that made it: after an
-    ``os.fork`` its threads are not there, and every call raises ``WrongUsage``.
+    ``LedgerError`` of it ends the publisher: every call raises it. ``sealing`` may have to wait for its keys,
+    before an event's deadline begins; without one, events with personal data are refused. The publisher is of the
+    process that made it: after an ``os.fork`` its threads are not there, and every call raises ``WrongUsage``.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Publisher:
         open_court: Callable[[], Court],
         *,
         outbox: Outbox | None = None,
+        sealing: Sealing | None = None,
         deadline_seconds: float = 30.0,
         queued_events: int = QUEUED_EVENTS,
     ) -> None:
@@ -82,6 +86,7 @@ class Publisher:
         self._process = os.getpid()
         self._open_court = open_court
         self._outbox = outbox
+        self._sealing = Sealing() if sealing is None else sealing
         self._resender = None if outbox is None else Resender(outbox)
         self._resending = False
         self._resend_at = 0.0
@@ -130,7 +135,7 @@ class Publisher:
         seconds = self.deadline_seconds if deadline_seconds is None else deadline_seconds
         if not seconds >= 0:  # not even NaN
             raise WrongUsage(f"A deadline in {seconds} s can't be kept.", "Give 0 seconds or more.")
-        sendings = [sending_of(event) for event in events]
+        sendings = [sending_of(event, self._sealing) for event in events]
         parcel = Parcel(sendings, time.monotonic() + seconds, many=many)
         future = parcel.future
         if not sendings:
@@ -170,6 +175,7 @@ class Publisher:
         self._expired([one for parcel in self._deadlines.unanswered() for one in parcel.sendings])
         if self._outbox is not None and not self._worker.is_alive():
             self._outbox.close()
+        self._sealing.close()
 
     def _see_that_it_is_ours(self) -> None:
         if os.getpid() != self._process:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from ledger.cloudevents import STRUCTURED_HEADERS, content_of, read_line
 from ledger.errors import LedgerError, WrongUsage
-from ledger.events import REQUESTS, Event, is_request
+from ledger.events import REQUESTS, Event, SideEffectAttempted, is_request
 from ledger.json_text import write_json
 from ledger.log import Draft
 from ledger.logs.limits import draft_size
@@ -98,12 +98,17 @@ Publishable = Event | Mapping[str, Any] | bytes | str | ForeignCloudEvent | Bina
 """A typed event, a CloudEvent as a mapping, one line of JSON as it is, an event of the ``cloudevents`` library, or an
 event in binary mode, which is recorded as it is."""
 
+Seal = Callable[[bytes, Headers], tuple[bytes, Headers]]
+"""What makes of an event's value and headers those that are recorded; see :class:`ledger.sealing.Sealing`."""
 
-def sending_of(event: Publishable) -> Sending:
-    """An event on its way. Raises ``WrongUsage`` as :func:`line_of`, and for what is larger than a log takes."""
+
+def sending_of(event: Publishable, seal: Seal) -> Sending:
+    """An event on its way, sealed. Raises ``WrongUsage`` as :func:`line_of`, where what is marked as personal can't
+    be sealed, and for what is larger than a log takes.
+    """
     if isinstance(event, BinaryEvent):
-        return Sending(event.value, event.headers)
-    return Sending(line_of(event))
+        return Sending(*seal(event.value, event.headers))
+    return Sending(*seal(line_of(event), STRUCTURED_HEADERS))
 
 
 def line_of(event: Publishable) -> bytes:
@@ -117,7 +122,7 @@ def line_of(event: Publishable) -> bytes:
         if isinstance(event, str):
             return event.encode()
         if isinstance(event, Event):
-            return event.to_json()
+            return written(event)
         if isinstance(event, Mapping):
             return write_json(dict(event))
         if isinstance(event, ForeignCloudEvent):
@@ -129,6 +134,20 @@ def line_of(event: Publishable) -> bytes:
     raise WrongUsage(
         f"A {type(event).__name__} is no event.", "Publish an event of ledger.events, a CloudEvent, or a line of JSON."
     )
+
+
+def written(event: Event) -> bytes:
+    """A typed event in structured mode. Raises ``WrongUsage`` for an attempt whose fence was given, and is none.
+
+    On the ledger that is an attempt without a fence: a fact, which is always accepted. Whoever meant to ask with the
+    fence of a grant, and was refused the grant, would take that for the permission.
+    """
+    if isinstance(event, SideEffectAttempted) and "fence" in event.data.model_fields_set and event.data.fence is None:
+        raise WrongUsage(
+            "This attempt was given no fence (fence=None), so its resume was not accepted: nobody may act.",
+            "See that the resume is accepted first; to tell of an act without a grant, leave fence out.",
+        )
+    return event.to_json()
 
 
 def _members(event: ForeignCloudEvent) -> dict[str, Any]:

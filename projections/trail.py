@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ledger.batch import Batch
-from ledger.cloudevents import content_of
+from ledger.cloudevents import shown_event
 from ledger.fold import verdict_of_malformed
 from ledger.index import Index
 from ledger.record import Record, read_record_bytes, record_bytes
@@ -71,20 +71,7 @@ class Line(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict as scripts read it, with the ``event``; null where that is no JSON."""
-        return self.verdict.as_dict() | {"event": _event(self.record)}
-
-
-def _event(record: Record) -> Any:
-    try:
-        content = dict(content_of(record))
-    except ValueError:
-        return None
-    return {name: _shown(value) for name, value in content.items()}
-
-
-def _shown(value: Any) -> Any:
-    """Bytes that binary mode carried and that are no JSON can't be shown as such."""
-    return None if isinstance(value, bytes) else value
+        return self.verdict.as_dict() | {"event": shown_event(self.record)}
 
 
 def trail(index: Index, partitions: int, subject: str, *, at: datetime | None = None) -> list[Line]:

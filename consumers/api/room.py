@@ -40,6 +40,8 @@ class Room:
             index_url=self.settings.index_url,
             outbox=self.settings.api_outbox,
             deadline_seconds=self.settings.api_publish_seconds,
+            personal_keys=self.settings.personal_keys,
+            personal_store_key=self.settings.personal_store_key,
         )
 
     def close(self) -> None:

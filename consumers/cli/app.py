@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
-import signal
-import sys
 from importlib.metadata import version
 from typing import Annotated
 
@@ -13,9 +10,22 @@ gc.set_threshold(250_000, 20, 100)  # what a ledger holds has no cycles, nor has
 
 import typer  # noqa: E402
 
-from consumers.cli import chores, doctor, listings, publish, queries, run, serve  # noqa: E402
+from consumers.cli import (  # noqa: E402
+    chores,
+    doctor,
+    evidence,
+    export,
+    listings,
+    personal,
+    publish,
+    queries,
+    run,
+    serve,
+    verify,
+)
 from consumers.cli.alerts import alerts_app  # noqa: E402
-from ledger.errors import LedgerError  # noqa: E402
+from consumers.cli.ending import run_to_end  # noqa: E402
+from consumers.cli.keys import keys_app  # noqa: E402
 
 app = typer.Typer(
     name="pauseledger",
@@ -30,6 +40,9 @@ app.add_typer(topic_app, name="topic")
 app.add_typer(alerts_app, name="alerts")
 token_app = typer.Typer(help="Who may use the HTTP API.", no_args_is_help=True)
 app.add_typer(token_app, name="token")
+app.add_typer(keys_app, name="keys")
+app.add_typer(evidence.prove_app, name="prove")
+app.add_typer(personal.personal_app, name="personal")
 
 
 def _print_version(wanted: bool) -> None:
@@ -55,6 +68,10 @@ app.command("inbox")(listings.inbox)
 app.command("debts")(listings.debts)
 app.command("deadlines")(listings.deadlines)
 app.command("owners")(listings.owners)
+app.command("checkpoint")(evidence.checkpoint)
+app.command("export")(export.export)
+app.command("verify")(verify.verify)
+app.command("forget")(personal.forget)
 app.command("rebuild")(chores.rebuild)
 app.command("table")(chores.table)
 app.command("demo")(chores.demo)
@@ -67,21 +84,4 @@ topic_app.command("create")(chores.topic_create)
 
 def main() -> None:
     """Run a command; errors that the caller must fix are one line on stderr, with their exit code."""
-    try:
-        app()
-    except LedgerError as error:
-        _leave(error.exit_code, f"pauseledger: {error}")
-    except BrokenPipeError:
-        # Whoever read our output has gone: nothing is left to say, and closing stdout must not raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _leave(128 + signal.SIGPIPE)
-    except KeyboardInterrupt:
-        _leave(128 + signal.SIGINT)
-    finally:
-        gc.freeze()  # the process ends, and its memory with it: to look through all of that takes long
-
-
-def _leave(code: int, line: str = "") -> None:
-    if line:
-        print(" ".join(line.split()), file=sys.stderr)
-    sys.exit(code)
+    run_to_end(app)

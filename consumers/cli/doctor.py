@@ -13,6 +13,7 @@ from consumers.cli import doctor_fleet, doctor_kafka
 from consumers.cli.finding import Finding
 from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, print_json
 from consumers.indexer import Indexer
+from consumers.personal.opening import key_store
 from consumers.settings import Settings
 from ledger.errors import LedgerError
 from ledger.index import Index
@@ -55,8 +56,23 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield from _clock(log)
         yield from _index(settings, log)
         yield from doctor_fleet.fleet(settings)
+        yield from _personal(settings)
     finally:
         log.close()
+
+
+def _personal(settings: Settings) -> Iterator[Finding]:
+    """The key store of personal data, where one is set."""
+    if not settings.personal_keys:
+        return
+    try:
+        store = key_store(settings)
+        try:
+            yield Finding("personal keys", "ok", f"{store.look()} is there, and opens.")
+        finally:
+            store.close()
+    except LedgerError as error:
+        yield Finding("personal keys", "problem", error.problem, error.advice)
 
 
 def _versions() -> Iterator[Finding]:

@@ -20,6 +20,7 @@ import typer
 
 from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, counting
 from consumers.cli.words import verdict_line
+from consumers.personal.opening import open_sealing
 from consumers.publishing import IndexCourt
 from consumers.settings import Settings
 from ledger.errors import LedgerError, WrongUsage
@@ -49,9 +50,12 @@ def publish(
 ) -> None:
     """Record CloudEvents, one JSON a line, and print their verdicts."""
     settings = Settings.read(log, index)
+    sealing = open_sealing(settings)
     with _opened(file) as lines:
         ledger = settings.open(create=True)
-        with Publisher(lambda: IndexCourt(ledger.log, ledger.indexer), deadline_seconds=timeout) as publisher:
+        with Publisher(
+            lambda: IndexCourt(ledger.log, ledger.indexer), sealing=sealing, deadline_seconds=timeout
+        ) as publisher:
             printed = _stream(publisher, lines, as_json)
     if not as_json:
         from consumers.cli import show

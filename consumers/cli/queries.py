@@ -10,10 +10,16 @@ from typing import Annotated
 import typer
 
 from consumers.cli.options import AsJson, At, IndexUrl, LogUrl, Subject, console, counting, instant, print_json
+from consumers.personal.opening import key_store
+from consumers.personal.revealing import reveal_packet, reveal_trail
 from consumers.settings import Ledger, Settings
 from ledger.partitions import partition_of
+from ledger.sealing import Sealing
 from projections.answers import decision_answer, decisions_answer, packet_answer, trail_answer
 
+Reveal = Annotated[
+    bool, typer.Option("--reveal", help="Show what was sealed, where its key is in PAUSELEDGER_PERSONAL_KEYS.")
+]
 OnePause = Annotated[str | None, typer.Option("--pause", metavar="P", help="One pause of the work item.")]
 
 
@@ -31,6 +37,19 @@ def caught_up(log: str | None, index: str | None, subject: str | None) -> Iterat
         yield ledger
     finally:
         ledger.close()
+
+
+@contextmanager
+def opening(log: str | None, index: str | None, reveal: bool) -> Iterator[Sealing | None]:
+    """What opens sealed members, where that was asked for."""
+    if not reveal:
+        yield None
+        return
+    sealing = Sealing(key_store(Settings.read(log, index)))
+    try:
+        yield sealing
+    finally:
+        sealing.close()
 
 
 def decision(
@@ -62,13 +81,18 @@ def packet(
     subject: Subject,
     pause: Annotated[str, typer.Option("--pause", metavar="P", help="The pause.")],
     at: At = None,
+    reveal: Reveal = False,
     as_json: AsJson = False,
     log: LogUrl = None,
     index: IndexUrl = None,
 ) -> None:
     """Print the packet of a pause: what was about to happen, whose it is, how long it holds, what became of it."""
-    with caught_up(log, index, subject) as ledger:
-        content = packet_answer(ledger.index.work_item(subject, at=instant(at)), subject, pause)
+    then, opened = instant(at), opening(log, index, reveal)
+    with opened as sealing, caught_up(log, index, subject) as ledger:
+        content = packet_answer(ledger.index.work_item(subject, at=then), subject, pause)
+        if sealing is not None:
+            lines = trail_answer(ledger.index, ledger.indexer.identity.partitions, subject, at=then)
+            content = reveal_packet(sealing, content, lines)
     if as_json:
         print_json(content)
     else:
@@ -77,11 +101,20 @@ def packet(
         show.packet(console(), content)
 
 
-def trail(subject: Subject, at: At = None, as_json: AsJson = False, log: LogUrl = None, index: IndexUrl = None) -> None:
+def trail(
+    subject: Subject,
+    at: At = None,
+    reveal: Reveal = False,
+    as_json: AsJson = False,
+    log: LogUrl = None,
+    index: IndexUrl = None,
+) -> None:
     """Print every entry of a work item with its verdict, oldest first."""
-    then = instant(at)
-    with caught_up(log, index, None) as ledger:
+    then, opened = instant(at), opening(log, index, reveal)
+    with opened as sealing, caught_up(log, index, None) as ledger:
         content = trail_answer(ledger.index, ledger.indexer.identity.partitions, subject, at=then)
+        if sealing is not None:
+            content = reveal_trail(sealing, content)
     if as_json:
         print_json(content)
     else:

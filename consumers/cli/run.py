@@ -21,6 +21,7 @@ JOBS: dict[str, str] = {
     "decisions": "consumers.decisions",
     "watcher": "consumers.watcher",
     "callbacks": "consumers.callbacks",
+    "notary": "consumers.evidence.job",
 }
 """Each job's module, which has an ``open_job``; it is imported when the job is to run."""
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from consumers.cli.words import kind, note, ruling, said
 from ledger.branch_table import Row
+from ledger.personal import member_at
 
 BRANCH_STYLES = {
     "resume": "bold green",
@@ -92,8 +93,10 @@ def packet(console: Console, content: Mapping[str, Any]) -> None:
     """A packet: the fields that were given, in the protocol's order."""
     title = Text.assemble((content["state"], "bold"), "  ", f"pause {content['pause']} of {content['execution']}")
     console.print(title)
-    rows = [(name.replace("_", " "), shown(value)) for name, value in content.items() if value not in (None, [], {})]
+    packet = {name: value for name, value in content.items() if name != "personal"}
+    rows = [(name.replace("_", " "), shown(value)) for name, value in packet.items() if value not in (None, [], {})]
     console.print(pairs(rows))
+    personal(console, [("", content)])
 
 
 def shown(value: object) -> str:
@@ -122,6 +125,22 @@ def trail(console: Console, subject: str, lines: Sequence[Mapping[str, Any]]) ->
             note(line),
         )
     console.print(table)
+    personal(console, [(f"{line['partition']}:{line['offset']}", line) for line in lines])
+
+
+def personal(console: Console, shown_ones: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """What became of sealed members, where it was asked for: where each is, and what it says or why it says nothing."""
+    table = grid("dim", "dim", "", "")
+    for place, one in shown_ones:
+        event = one.get("event")
+        data = event.get("data") if isinstance(event, Mapping) else one
+        for member in one.get("personal", ()):
+            state = member["state"]
+            value = shown(member_at(data, member["pointer"])) if state == "revealed" else f"key {member['key']}"
+            table.add_row(place, member["pointer"], state, Text(value))
+    if table.row_count:
+        console.print("Personal data:", style="dim")
+        console.print(table)
 
 
 def tally(console: Console, printed: Counter[str]) -> None:

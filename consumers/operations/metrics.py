@@ -68,6 +68,24 @@ ALERTS = Counter("pauseledger_alerts", "Alerts that a watcher here was the first
 CALLBACKS = Counter(
     "pauseledger_callbacks", "Calls of Step Functions, and what became of them.", ["call", "result"], registry=REGISTRY
 )
+CHECKPOINT_LEAVES = Gauge(
+    "pauseledger_checkpoint_leaves",
+    "The size of the newest checkpoint that was signed here: entries, and the genesis.",
+    ["partition"],
+    registry=REGISTRY,
+)
+CHECKPOINT_SECONDS = Gauge(
+    "pauseledger_checkpoint_timestamp_seconds",
+    "When it was signed: its age is time() less this.",
+    ["partition"],
+    registry=REGISTRY,
+)
+NO_RECORD_LEAVES = Gauge(
+    "pauseledger_checkpoint_no_record_leaves",
+    "How many of its leaves stand for offsets that hold no readable record.",
+    ["partition"],
+    registry=REGISTRY,
+)
 ERRORS = Counter(
     "pauseledger_errors", "Failures that were waited out, and those that halted.", ["job", "error"], registry=REGISTRY
 )

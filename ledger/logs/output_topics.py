@@ -1,7 +1,8 @@
-"""The two topics beside a ledger's: every verdict, and the newest decision of every pause.
+"""The topics beside a ledger's: every verdict, the newest decision of every pause, and the notary's checkpoints.
 
 They have the ledger's partition count and as many replicas. Verdicts go after a while, for the ledger gives them again;
-decisions are compacted. They are made where they are absent, and refused where they would lose what they must keep.
+decisions and checkpoints are compacted. They are made where they are absent, and refused where they would lose what
+they must keep.
 """
 
 from __future__ import annotations
@@ -55,19 +56,36 @@ def make_output_topics(
     Raises ``UnusableLog`` for a wrong partition count, policy or clock, and where they can't be made.
     """
     topics = output_topics(ledger)
-    with closing(TopicDesk(servers, ledger, timeout_seconds=timeout_seconds, settings=settings)) as desk:
-        beside = desk.state()
     retention = str(int(verdicts_retention_days * _DAY_MS))
     wanted = {
         topics.verdicts: {**_ALL, "cleanup.policy": "delete", "retention.ms": retention},
         topics.decisions: {**_ALL, "cleanup.policy": "compact"},
     }
+    _make_all(servers, ledger, wanted, timeout_seconds, settings)
+    return topics
+
+
+def make_checkpoints_topic(servers: str, ledger: str, *, timeout_seconds: float, settings: Settings) -> str:
+    """The same for the topic of checkpoints, ``LEDGER.checkpoints``; gives its name."""
+    topic = f"{ledger}.checkpoints"
+    _make_all(servers, ledger, {topic: {**_ALL, "cleanup.policy": "compact"}}, timeout_seconds, settings)
+    return topic
+
+
+def _make_all(
+    servers: str,
+    ledger: str,
+    wanted: Mapping[str, Mapping[str, str]],
+    timeout_seconds: float,
+    settings: Settings,
+) -> None:
+    with closing(TopicDesk(servers, ledger, timeout_seconds=timeout_seconds, settings=settings)) as desk:
+        beside = desk.state()
     for topic, chosen in wanted.items():
         with closing(TopicDesk(servers, topic, timeout_seconds=timeout_seconds, settings=settings)) as desk:
             _make(desk, beside, chosen)
             partitions, found = len(desk.metadata()[1]), desk.settings()
         _refuse_unfit(topic, partitions, beside.partitions, found, chosen["cleanup.policy"])
-    return topics
 
 
 def _make(desk: TopicDesk, beside: TopicState, chosen: Mapping[str, str]) -> None:

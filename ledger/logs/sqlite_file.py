@@ -92,12 +92,12 @@ def _pragma(connection: sqlite3.Connection, name: str) -> object:
 def prepare(connection: sqlite3.Connection, path: Path, create: bool) -> None:
     """Make the ledger in an empty file, or see that it is one; then see that it writes ahead."""
     if not _tables(connection) and create:
-        _use_write_ahead_log(connection)
+        use_write_ahead_log(connection)
         with immediate(connection):
             if not _tables(connection):  # another process may have been first
                 _make(connection)
     topic_id(connection, path)
-    _use_write_ahead_log(connection)
+    use_write_ahead_log(connection)
     if _pragma(connection, "journal_mode") != "wal":
         raise UnusableLog(f"{path} can't have a write-ahead log.", "Put it on a local disk.")
 
@@ -113,7 +113,7 @@ def _make(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
 
 
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+def use_write_ahead_log(connection: sqlite3.Connection) -> None:
     """SQLite waits for no lock to change the journal mode: two that open a new file at once may clash."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:

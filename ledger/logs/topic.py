@@ -40,6 +40,8 @@ DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 """What Kafka takes where nobody said otherwise: assumed where the credentials may not see the topic's settings."""
 
 _TRY_AGAIN_SECONDS = 0.1
+_MISSING_SECONDS = 2.0  # a broker learns of a new topic a moment after the one that was asked to make it
+_UNKNOWN_TOPIC = 3
 
 
 class TopicExists(WrongUsage):
@@ -87,8 +89,12 @@ class TopicDesk:
         return self._identified(self._described())
 
     def _described(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._asked(lambda: self._admin.describe_topics([self._topic])[0])
-        return found
+        deadline = time.monotonic() + min(_MISSING_SECONDS, self._timeout_seconds)
+        while True:
+            found: dict[str, Any] = self._asked(lambda: self._admin.describe_topics([self._topic])[0])
+            if found["error_code"] != _UNKNOWN_TOPIC or time.monotonic() > deadline:
+                return found
+            time.sleep(_TRY_AGAIN_SECONDS)
 
     def _identified(self, found: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
         if found["error_code"] or not found["partitions"]:

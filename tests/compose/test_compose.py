@@ -23,7 +23,7 @@ from tests.postgres import Postgres
 
 SPECIFICATION = Path(__file__).with_name("compose-spec.json")
 """Of https://github.com/compose-spec/compose-spec, Apache-2.0."""
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 
 
 def test_the_file_is_what_the_specification_allows() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -33,21 +34,27 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def test_the_shell_example_runs(tmp_path: Path) -> None:
-    """The first example records a pause, and every command that follows reads it."""
-    (script,) = blocks("shell")
+    """The first example records a pause, every command that follows reads it, and its export verifies."""
+    script, evidence = blocks("shell")
     printed = run(["sh", "-eu", "-c", script], tmp_path)
     assert re.search(r"^accepted .* 0:0 .* T-7 .* pause\.opened", printed, re.MULTILINE)
     assert re.search(r"^resume  The plan is fresh", printed, re.MULTILINE)
     assert "refund" in printed
     assert "T-7 has no pause on this ledger." in printed  # the time travel goes to before the first entry
+    printed = run(["sh", "-eu", "-c", evidence], tmp_path)
+    assert "T-7.zip holds." in printed
+    assert "c2sp.org/tlog-proof@v1" in printed
 
 
 def test_the_python_example_runs(tmp_path: Path) -> None:
-    """The Python example gets its permission, and leaves a pause whose action is known to have happened."""
+    """The Python example acts with its permission, and started once more it has none and does nothing."""
     (script,) = blocks("python")
-    assert run([sys.executable, "-c", script], tmp_path) == ""
-    decision = run([str(Path(sys.executable).parent / "pauseledger"), "decision", "T-8"], tmp_path)
-    assert decision.startswith("settle  The side effect happened already")
+    assert run([sys.executable, "-c", script], tmp_path) == "refunded\n"
+    assert run([sys.executable, "-c", script], tmp_path).startswith("decision-settle ")
+    command = str(Path(sys.executable).parent / "pauseledger")
+    assert run([command, "decision", "T-8"], tmp_path).startswith("settle  The side effect happened already")
+    trail = json.loads(run([command, "trail", "T-8", "--json"], tmp_path))
+    assert [line["verdict"] for line in trail if line["type"] == "pauseledger.side_effect.attempted"] == ["accepted"]
 
 
 def test_every_file_that_the_readme_names_is_there() -> None:

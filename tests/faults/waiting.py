@@ -8,7 +8,7 @@ from collections.abc import Callable
 LOOK_AGAIN_SECONDS = 0.02
 
 
-def until(holds: Callable[[], object], *, seconds: float = 30.0, what: str = "the condition") -> None:
+def until(holds: Callable[[], object], *, seconds: float = 120.0, what: str = "the condition") -> None:
     """Return when ``holds`` does; fail after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not holds():

@@ -13,6 +13,7 @@ from ledger import events
 from ledger.errors import WrongUsage
 from ledger.events import EVENT_TYPES, REQUESTS
 from ledger.record import MOST_RECORD_BYTES
+from ledger.sealing import Sealing
 from ledger.sending import BinaryEvent, Sending, Unknown, line_of, request_id, sending_of
 from tests.faults.lines import event, line
 
@@ -37,6 +38,15 @@ def test_mappings_and_typed_events_become_one_line() -> None:
     assert read(NOTE) == NOTE
     assert read(typed) == NOTE | {"datacontenttype": "application/json"}
     assert b"\n" not in line_of(NOTE) + line_of(typed)
+
+
+def test_a_typed_attempt_with_the_fence_of_no_grant_is_not_sent() -> None:
+    """A refused request has no fence: published as one it would be a bare fact, which is always accepted."""
+    given = event("side_effect.attempted", {"execution": "run-1", "pause": "p-1", "fence": None})
+    with pytest.raises(WrongUsage, match="not accepted"):
+        line_of(events.SideEffectAttempted.model_validate(given))
+    del given["data"]["fence"]
+    assert read(events.SideEffectAttempted.model_validate(given))["data"] == {"execution": "run-1", "pause": "p-1"}
 
 
 def test_events_of_the_cloudevents_library_are_taken() -> None:
@@ -134,10 +144,10 @@ def test_ids_of_requests_are_never_the_same_twice() -> None:
 def test_binary_mode_is_recorded_as_it_is() -> None:
     """Subject and kind are read off the headers; value and headers go into the record unchanged."""
     headers = (("ce_type", b"pauseledger.resume.requested"), ("ce_subject", b"T-1"), ("ce_id", b"e"))
-    sending = sending_of(BinaryEvent(b'{"a" : 1}', headers))
+    sending = sending_of(BinaryEvent(b'{"a" : 1}', headers), Sealing())
     draft = sending.draft(1)
     assert (draft.key, draft.value, draft.headers) == (b"T-1", b'{"a" : 1}', headers)
     assert sending.is_request
     assert sending.names == ("T-1", "e", None, "pauseledger.resume.requested")
     with pytest.raises(WrongUsage):
-        sending_of(BinaryEvent(b"", (("ce_id", b"x" * (MOST_RECORD_BYTES + 1)),)))
+        sending_of(BinaryEvent(b"", (("ce_id", b"x" * (MOST_RECORD_BYTES + 1)),)), Sealing())

@@ -1,0 +1,143 @@
+"""``pauseledger verify``: whether a bundle holds, offline.
+
+It imports the pure rules and the crypto, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consumers.cli.ending import run_to_end
+from consumers.cli.options import AsJson, print_json
+from ledger.errors import WrongUsage
+from ledger.evidence.failures import Failure
+from ledger.evidence.notes import LONGEST_NOTE, BadNote, Checkpoint, VerifierKey, read_verifier_key
+from ledger.evidence.signatures import signed_checkpoint
+from ledger.evidence.verify import Verified
+from ledger.evidence.verify import verify as verified
+
+Bundle = Annotated[Path, typer.Argument(metavar="PATH", help="The bundle: a folder, or a zip file.")]
+KeyOption = Annotated[
+    list[str],
+    typer.Option(
+        "--key",
+        metavar="VKEY",
+        help="The ledger's public key, NAME+ID+KEY, or a file with it; not from the bundle."
+        " After a rotation the newest first, then those before it.",
+    ),
+]
+Since = Annotated[
+    list[Path] | None,
+    typer.Option("--since", metavar="FILE", help="A checkpoint that you got earlier. One a partition."),
+]
+
+
+def verify(path: Bundle, key: KeyOption, since: Since = None, as_json: AsJson = False) -> None:
+    """Verify an export: that nothing in it was changed, withheld or added, and each verdict and decision again.
+
+    No network, no log, no index. Exit code 0 only when everything holds, 1 when the bundle is refused.
+    """
+    keys = [_key(one, path) for one in key]
+    earlier = [_checkpoint(one, keys) for one in since or []]
+    if len({one.origin for one in earlier}) < len(earlier):
+        raise WrongUsage("Two earlier checkpoints are of one partition.", "Give one of each.")
+    found = _guarded(path, keys[0], earlier)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        _show(path, found)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def _guarded(path: Path, key: VerifierKey, earlier: Sequence[Checkpoint]) -> Verified:
+    """Whatever a bundle makes the verifier do, it is never taken for sound."""
+    try:
+        return verified(path, key, earlier)
+    except OSError as error:
+        raise WrongUsage(f"{path} can't be opened: {error.strerror}.", "Name a bundle.") from None
+    except Exception as error:
+        detail = f"the verifier could not make sense of it ({type(error).__name__}): please report that"
+        return Verified(False, 0, 0, [], [], [Failure("malformed", None, detail)])
+
+
+def _key(given: str, bundle: Path) -> VerifierKey:
+    try:
+        return read_verifier_key(given)
+    except BadNote as error:
+        problem = error
+    path = Path(given)
+    try:
+        if path.resolve().is_relative_to(bundle.resolve()):
+            raise WrongUsage("That key is the bundle's own: it proves nothing.", "Get the key from the ledger's owner.")
+        return read_verifier_key(_text(path))
+    except FileNotFoundError:
+        raise WrongUsage(f"--key: {problem}, and there is no such file.", "Give NAME+ID+KEY.") from None
+    except OSError as error:
+        raise WrongUsage(f"--key {given} can't be read: {error.strerror}.") from None
+    except (BadNote, UnicodeDecodeError, ValueError) as error:
+        raise WrongUsage(f"--key {given} has no verifier key: {error}.", "Give NAME+ID+KEY.") from None
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(LONGEST_NOTE).decode()
+
+
+def _checkpoint(path: Path, keys: Sequence[VerifierKey]) -> Checkpoint:
+    """An earlier checkpoint, which one of the given keys signed."""
+    try:
+        data = _text(path).encode()
+    except OSError as error:
+        raise WrongUsage(f"--since {path} can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise WrongUsage(f"--since {path} is no checkpoint.") from None
+    problem = BadNote("no key was given")
+    for key in keys:
+        try:
+            return signed_checkpoint(data, key)
+        except BadNote as error:
+            problem = error
+    raise WrongUsage(f"--since {path}: {problem}.", "Give a checkpoint of this ledger, and the key that signed it.")
+
+
+def _show(path: Path, found: Verified) -> None:
+    if found.ok:
+        typer.echo(f"{path} holds.")
+        _list("Proven:", found.proven)
+        _list("Not proven:", found.not_proven)
+        return
+    first = found.failures[0]
+    place = "" if first.entry is None else f" The first entry at fault is {first.entry}."
+    typer.echo(f"{path} is REFUSED: {first.kind}.{place}")
+    _list("What does not hold:", [_said(one) for one in found.failures])
+    typer.echo("A refused bundle proves nothing.")
+
+
+def _said(failure: Failure) -> str:
+    place = "" if failure.entry is None else f" {failure.entry}"
+    return f"{failure.kind}{place}: {failure.detail}"
+
+
+def _list(title: str, sentences: Sequence[str]) -> None:
+    typer.echo(title)
+    for sentence in sentences:
+        typer.echo(f"  - {sentence}")
+
+
+_alone = typer.Typer(name="pauseledger", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+_alone.command("verify")(verify)
+
+
+@_alone.callback()
+def _only() -> None:
+    """The audit ledger that decides whether a paused AI agent may go on."""
+
+
+def main() -> None:
+    """Run this command, and no other."""
+    run_to_end(_alone)

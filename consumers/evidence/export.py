@@ -1,0 +1,177 @@
+"""Export: a query's answer as a bundle, from the log and the notary's checkpoints. The index is not asked.
+
+It is written beside where it goes, and renamed when it is whole and on the disk: under its name lies a bundle or
+nothing. What is there already is never written over.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from consumers.evidence.bundle_files import Notary, Progress, Tree, write_bundle
+from consumers.evidence.keys import Keys, open_keys
+from consumers.evidence.notary import latest
+from consumers.evidence.trees import genesis_of
+from consumers.settings import Settings
+from ledger.errors import DiskFailed, LogChanged, NotFound, WrongUsage
+from ledger.evidence.bundle import Manifest, Query, in_order
+from ledger.evidence.manifest_check import query_problem
+from ledger.evidence.notes import BadNote, Checkpoint
+from ledger.evidence.renderings import all_names
+from ledger.evidence.signatures import signed_checkpoint
+from ledger.evidence.zips import write_zip
+from ledger.log import Identity, Log
+from ledger.partitions import partition_of
+from ledger.record import Record
+from ledger.verdict import REASONS
+
+READ_RECORDS = 4_096
+VERDICTS = ("accepted", "refused", "duplicate", "malformed")
+
+
+def export(settings: Settings, query: Query, out: Path, progress: Callable[[int | None], Progress]) -> Manifest:
+    """Write the bundle of a query to ``out``: a folder, or a zip where the name ends so. ``progress`` is given the
+    number of entries under the checkpoints, and gives who is told of those read and judged.
+
+    Raises ``WrongUsage`` where something lies there or the query can't be meant, ``NotFound`` where there is no
+    checkpoint or nothing to export, ``LogChanged`` where the log is not what was signed.
+    """
+    refuse_bad_query(query)
+    _refuse_bad_place(out)
+    keys = open_keys(settings.keys)
+    if "parquet" in query.formats:
+        import consumers.evidence.parquet  # noqa: F401  # says what is missing before anything is read
+    log = settings.open_log()
+    try:
+        trees = list(_trees(settings, keys, log, query))
+        count_on = progress(sum(tree.checkpoint.size - 1 for tree in trees))
+        with _beside(out) as folder:
+            manifest = write_bundle(folder, query, trees, Notary(keys.verifier, keys.tag_key), count_on)
+            _put_in_place(folder, manifest, out)
+    finally:
+        log.close()
+    return manifest
+
+
+def refuse_bad_query(query: Query) -> None:
+    """Raises ``WrongUsage`` for a query that can't be meant."""
+    if problem := query_problem(query):
+        raise WrongUsage(f"The query can't be meant: {problem}.", "See: pauseledger export --help")
+    if query.verdict is not None and query.verdict not in (*VERDICTS, *REASONS):
+        raise WrongUsage(
+            f"{query.verdict} is neither a verdict nor the code of one.", f"Verdicts: {', '.join(VERDICTS)}."
+        )
+
+
+def _refuse_bad_place(out: Path) -> None:
+    if os.path.lexists(out):
+        raise WrongUsage(f"{out} is there already.", "Nothing is written over: name another place.")
+    if not out.parent.is_dir():
+        raise WrongUsage(f"There is no folder {out.parent}.", "Make it first.")
+    if out.name in ("", ".", ".."):
+        raise WrongUsage("--out names no file.", "Name a folder that isn't there yet, or a file that ends in .zip.")
+
+
+def _trees(settings: Settings, keys: Keys, log: Log, query: Query) -> Iterator[Tree]:
+    """The trees that a query may need."""
+    identity = log.identity()
+    for partition in _partitions(query, identity):
+        genesis = genesis_of(keys, identity, partition)
+        note = latest(settings, partition)
+        if note is None:
+            raise NotFound(f"No checkpoint of {genesis.origin} was signed yet.", "Sign one: pauseledger checkpoint.")
+        try:
+            checkpoint = signed_checkpoint(note, keys.verifier)
+        except BadNote as error:
+            raise NotFound(
+                f"The checkpoint of {genesis.origin} is not signed by the key of now: {error}.",
+                "Sign it: pauseledger checkpoint.",
+            ) from None
+        yield Tree(genesis, checkpoint, note, _Reader(log, partition, checkpoint))
+
+
+def _partitions(query: Query, identity: Identity) -> Sequence[int]:
+    if bad := [one for one in query.partitions if one >= identity.partitions]:
+        raise WrongUsage(f"The log has no partition {bad[0]}: it has {identity.partitions}, from 0 on.")
+    if query.subjects:
+        return sorted({partition_of(one, identity.partitions) for one in query.subjects})
+    return query.partitions or range(identity.partitions)
+
+
+class _Reader:
+    """Reads a partition from its start to its checkpoint, as often as it is called."""
+
+    def __init__(self, log: Log, partition: int, checkpoint: Checkpoint) -> None:
+        self._log, self._partition, self._end = log, partition, checkpoint.size - 1
+
+    def __call__(self) -> Iterator[Record]:
+        first, end = self._log.bounds(self._partition)
+        if first > 0 or end < self._end:
+            raise LogChanged(
+                f"Partition {self._partition} of the log goes from {first} to {end}, and {self._end} entries of it "
+                "were signed.",
+                "It was cut, or another one lies there: restore it.",
+            )
+        offset = 0
+        while offset < self._end:
+            read = self._log.read(self._partition, offset, most=READ_RECORDS, wait_seconds=1.0)
+            yield from read.records
+            offset = read.next_offset
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """An empty folder on the same disk, which is gone afterwards."""
+    with _disk(out):
+        place = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    try:
+        folder = place / "bundle"
+        folder.mkdir()
+        with _disk(out):
+            yield folder
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def _disk(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskFailed(f"{out} can't be written: {error.strerror}.", "See that there is room, and a right.") from None
+
+
+def _put_in_place(folder: Path, manifest: Manifest, out: Path) -> None:
+    names = in_order(all_names(manifest))
+    if out.suffix == ".zip":
+        packed = folder.parent / "bundle.zip"
+        with packed.open("xb") as file:
+            write_zip(file, folder, names)
+        _sync(packed)
+        try:
+            os.link(packed, out)  # unlike a renaming it fails where something came there meanwhile
+        except FileExistsError:
+            _refuse_bad_place(out)
+            raise
+    else:
+        for name in names:
+            _sync(folder / name)
+        for inner in {(folder / name).parent for name in names}:
+            _sync(inner)
+        _refuse_bad_place(out)
+        folder.rename(out)
+    _sync(out.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # of a folder, where the file system knows no such thing
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,70 @@
+"""Cosignatures of witnesses (c2sp.org/tlog-cosignature): whoever saw a checkpoint says so, and when.
+
+A witness's answer is a note, or its signature lines alone, as a witness over HTTP gives them. One counts only if it
+holds by a key of the file ``witnesses``; it is kept beside our signature, and published with it.
+"""
+
+from __future__ import annotations
+
+from consumers.evidence.journal import Signed
+from consumers.evidence.keys import Keys
+from consumers.evidence.notary import Notary
+from ledger.errors import WrongUsage
+from ledger.evidence.notes import BadNote, Note, Signature, read_checkpoint, read_note
+from ledger.evidence.signatures import Cosigned, cosigned_by
+
+_ADVICE = "Give the note that the witness returned, and have its key in the file `witnesses` of the keys' folder."
+
+
+def witnessed(keys: Keys, note: Note) -> list[Cosigned]:
+    """Which of the witnesses have cosigned a note, and when. Raises ``ForgedNote``."""
+    found = [cosigned_by(note, witness) for witness in keys.witnesses]
+    return [one for one in found if one is not None]
+
+
+def add_cosignatures(notary: Notary, data: bytes) -> tuple[int, Signed]:
+    """Keep what witnesses have signed, and publish it where it is of the newest checkpoint; of which partition.
+
+    Raises ``WrongUsage`` where no witness's key holds, or the checkpoint is none of ours.
+    """
+    note = _as_note(notary, data)
+    try:
+        checkpoint = read_checkpoint(note.text)
+        ledger, topic, partition = checkpoint.place()
+    except BadNote as error:
+        raise WrongUsage(f"That is no checkpoint: {error}.", _ADVICE) from None
+    known = notary.journal.at(checkpoint.origin, checkpoint.size)
+    if (ledger, topic) != (notary.keys.name, notary.identity.topic) or known is None or known.checkpoint != checkpoint:
+        where = f"{checkpoint.origin} at {checkpoint.size} leaves"
+        raise WrongUsage(f"The checkpoint of {where} with that root was not signed here.", _ADVICE)
+    added = _of_witnesses(notary.keys, note)
+    return partition, notary.add_signatures(partition, checkpoint, added)
+
+
+def _of_witnesses(keys: Keys, note: Note) -> list[Signature]:
+    """The signature lines that witnesses' keys hold for."""
+    numbers = {(one.name, one.number) for one in keys.witnesses}
+    try:
+        if not witnessed(keys, note):
+            raise BadNote("no witness that is known has signed it")
+    except BadNote as error:
+        raise WrongUsage(f"The cosignature is not taken: {error}.", _ADVICE) from None
+    return [one for one in note.signatures if (one.name, one.number) in numbers]
+
+
+def _as_note(notary: Notary, data: bytes) -> Note:
+    """A note; of signature lines alone, that of the newest checkpoint that they hold for."""
+    try:
+        return read_note(data)
+    except BadNote as error:
+        problem = error
+    for partition in range(notary.identity.partitions):
+        newest = notary.journal.newest(notary.origin_of(partition))
+        try:
+            if newest is not None and witnessed(
+                notary.keys, note := read_note(newest.note.text.encode() + b"\n" + data)
+            ):
+                return note
+        except BadNote:
+            continue
+    raise WrongUsage(f"That is no signed note: {problem}.", _ADVICE)

@@ -1,0 +1,68 @@
+"""The verdicts and decisions of a bundle, made from its records alone: by the exporter, and again by the verifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO, NamedTuple
+
+from ledger.evidence.bundle import Counts, Query
+from ledger.evidence.case import Case, verdict_line
+from ledger.evidence.entries_file import Entries, Group
+
+Progress = Callable[[int], None]
+
+
+class Terms(NamedTuple):
+    """How a bundle is judged. Times are in milliseconds since 1970."""
+
+    query: Query
+    partitions: int
+    until: int | None
+    as_of: int | None
+
+
+class Judged(NamedTuple):
+    """How much was judged, which groups the query would choose, and how many did not end by an entry of their own."""
+
+    counts: Counts
+    wanted: frozenset[Group]
+    unended: int
+
+
+class Sink(NamedTuple):
+    """Who is told of each line: of a verdict with its entry's number, of a decision with what opened the pause."""
+
+    verdict: Callable[[int, bytes], None]
+    decision: Callable[[str, bytes], None]
+
+
+def _ignored(*_: object) -> None:
+    return None
+
+
+NOWHERE = Sink(_ignored, _ignored)
+
+
+def judge(entries: Entries, file: BinaryIO, terms: Terms, sink: Sink, progress: Progress = _ignored) -> Judged:
+    """Judge all work items of a bundle, one after another by their names. ``file`` has the records."""
+    members = entries.grouped.by_group(len(entries.groups))
+    verdicts = decisions = work_items = unended = 0
+    wanted = set()
+    for group in sorted(entries.groups):
+        number = entries.groups[group]
+        numbers = members.of(number)
+        case = Case(terms.partitions, terms.until, terms.query)
+        for entry, ruled in zip(numbers, case.rule(entries.read(file, numbers)), strict=True):
+            if ruled.verdict is not None:
+                verdicts += 1
+                sink.verdict(entry, verdict_line(ruled.record, ruled.verdict))
+        for opened, line in case.decisions(terms.as_of):
+            decisions += 1
+            sink.decision(opened, line)
+        work_items += case.item is not None
+        unended += case.item is not None and number not in entries.ending
+        if case.is_wanted():
+            wanted.add(group)
+        progress(len(numbers))
+    counts = Counts(entries=len(entries), verdicts=verdicts, decisions=decisions, work_items=work_items)
+    return Judged(counts, frozenset(wanted), unended)

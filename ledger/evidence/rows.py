@@ -1,0 +1,21 @@
+"""A file of JSON lines as objects, which lies where it is until somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+from ledger.evidence.lines import lines
+from ledger.json_text import read_json
+
+
+class Rows:
+    """The objects of a file, read anew by each who asks, one at a time."""
+
+    def __init__(self, open_file: Callable[[], BinaryIO]) -> None:
+        self._open = open_file
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        with self._open() as file:
+            for line in lines(file):
+                yield read_json(line)

@@ -1,0 +1,94 @@
+"""What a bundle that verifies proves, and what it does not: sentences for people, made from what was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ledger.evidence.bundle import Manifest
+from ledger.evidence.failures import shown
+from ledger.evidence.notes import Checkpoint
+from ledger.evidence.view import RENDERING
+
+NO_BUNDLE_PROVES = (
+    "Who wrote an entry: actors are what publishers said of themselves, unless the log itself lets only them in.",
+    "What the broker's clock said: times are those of the log, and the notary signed them as they were.",
+    "That nothing is newer than the checkpoints: that is known only from a later checkpoint (--since) or a witness.",
+    "Records that name a work item and lie under another key or on another partition: they change nothing, and are in "
+    "no work item's history.",
+)
+
+
+class Found(NamedTuple):
+    """What the limits of a bundle depend on, beside its manifest."""
+
+    gaps: int
+    """Offsets without a readable record, as the notary says."""
+    unended: int
+    """Work items without an entry later than ``until``."""
+
+
+def limits(manifest: Manifest, found: Found) -> list[str]:
+    """What this very bundle does not prove, beside what none does."""
+    return list(_limits(manifest, found))
+
+
+def _limits(manifest: Manifest, found: Found) -> Iterator[str]:
+    query = manifest.query
+    if query.is_chosen:
+        yield "That no work item was left out: they were chosen by owner, verdict or time. Each that is here is whole."
+    if query.until is not None and found.unended:
+        yield (
+            f"That {counted(found.unended, 'work item')} had no entry between the checkpoint and {query.until}: "
+            "a later entry of its own would prove it."
+        )
+    if query.until is None and (not query.all or query.partitions) and manifest.as_of is not None:
+        yield f"That {manifest.as_of} is the last instant under the checkpoints: the exporter says so."
+    if found.gaps:
+        yield f"That {counted(found.gaps, 'offset')} held no readable record: the notary says so."
+    if "parquet" in query.formats:
+        yield "That the Parquet files say the same as verdicts.jsonl and decisions.jsonl."
+    if manifest.versions.rendering != RENDERING:
+        yield "README.txt, report.html, CSV and OCSF: they were rendered by an older pauseledger."
+
+
+def proven(
+    manifest: Manifest,
+    checkpoints: Sequence[Checkpoint],
+    earlier: Sequence[Checkpoint],
+) -> list[str]:
+    """What a bundle proves in which nothing was found to be wrong."""
+    said = [
+        f"{one.origin} was signed by the given key with {one.size - 1} entries under root {one.root.hex()}."
+        for one in checkpoints
+    ]
+    said += [f"{one.origin} begins with the {one.size} leaves of the earlier checkpoint." for one in earlier]
+    said.append(_complete(manifest))
+    counts = manifest.counts
+    said.append(
+        f"{counted(counts.verdicts, 'verdict')} and {counted(counts.decisions, 'decision')}, as of "
+        f"{manifest.as_of or 'the beginning'}, follow from the records by the rules of protocol "
+        f"{manifest.versions.protocol}; so does what is rendered from them."
+    )
+    return said
+
+
+def _complete(manifest: Manifest) -> str:
+    query = manifest.query
+    until = "" if query.until is None else f", up to {query.until}"
+    if manifest.subjects is None:
+        where = f" of partitions {', '.join(map(str, query.partitions))}" if query.partitions else ""
+        whose = f"Every entry{where}"
+    else:
+        names = ", ".join(map(shown, manifest.subjects[:5]))
+        more = len(manifest.subjects) - 5
+        whose = f"Every entry of {names}{f' and {more} more work items' if more > 0 else ''}"
+    return (
+        f"{whose} under the checkpoints{until} is here: {counted(manifest.counts.entries, 'record')}, "
+        "none withheld, added, changed or out of order."
+    )
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
