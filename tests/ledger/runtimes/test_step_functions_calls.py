@@ -213,7 +213,9 @@ def test_the_gate_judges_what_is_sent(aws: Deployment) -> None:
     assert aws.gate.packet(paused)["grant"] == "granted"  # and nothing was attempted for it
 
 
-@pytest.mark.parametrize("where", ["before-call.sfn.SendTaskSuccess", "before-call.sfn", "before-call.*.*"])
+@pytest.mark.parametrize(
+    "where", ["before-call.sfn.SendTaskSuccess", "before-call.sfn", "before-call.*.*", "before-call"]
+)
 def test_nobody_refuses_after_the_attempt(aws: Deployment, where: str) -> None:
     """Whatever else stands in the client says no before the ledger is asked: the grant stays as it was."""
     _, task, paused = granted(aws)
@@ -221,7 +223,7 @@ def test_nobody_refuses_after_the_attempt(aws: Deployment, where: str) -> None:
     def refuses(**_: Any) -> None:
         raise PermissionError("not today")
 
-    aws.client.meta.events.register_last(where, refuses)
+    aws.client.meta.events.register(where, refuses)
     with pytest.raises(PermissionError):
         aws.client.send_task_success(taskToken=task.token, output="{}")
     assert aws.gate.packet(paused)["grant"] == "granted"
