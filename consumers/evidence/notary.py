@@ -16,6 +16,7 @@ from consumers.evidence.journal import Journal, Signed
 from consumers.evidence.keys import JOURNAL, open_keys
 from consumers.evidence.tile_store import TileStore, open_tiles
 from consumers.evidence.trees import Progress, Tree, published_by, refuse_unknown
+from consumers.evidence.witnesses import lines_of_strangers, lines_that_hold
 from consumers.settings import Settings
 from ledger.errors import Fenced, UnusableLog, WrongUsage
 from ledger.evidence.leaves import index_of
@@ -27,6 +28,8 @@ from ledger.log import Identity, Log
 from ledger.logs.address import KafkaAddress, log_address
 
 _TRIES = 20
+_MOST_STRANGERS = 64
+"""So many lines that say nothing to us are kept beside a published checkpoint, for those to whom they do."""
 
 OpenStore = Callable[[str], TileStore]
 """Opens the files of the tree of an origin."""
@@ -198,14 +201,17 @@ class Notary:
         """Publish a checkpoint of the journal, unless a newer one is; what others have signed beside it is kept."""
         for turn in range(_TRIES):
             found = store.read(CHECKPOINT_PATH)
+            strangers: list[Signature] = []
             if found is not None:
                 note, checkpoint = published_by(self.keys, signed.checkpoint.origin, found, store.where)
                 refuse_unknown(self.journal, checkpoint, store.where)
                 if checkpoint.size > signed.checkpoint.size:
                     return signed  # another notary's, which the journal has
                 if checkpoint == signed.checkpoint:
-                    signed = self.journal.add_signatures(checkpoint, note.signatures)
-            data = str(signed.note).encode()
+                    signed = self.journal.add_signatures(checkpoint, lines_that_hold(self.keys, note))
+                    strangers = lines_of_strangers(self.keys, note)[:_MOST_STRANGERS]
+            beside = signed.note._replace(signatures=(*signed.note.signatures, *strangers))
+            data = str(beside).encode()
             try:
                 if data != found:
                     store.publish(data, found)
