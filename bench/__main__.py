@@ -12,6 +12,7 @@ from pathlib import Path
 from bench import report
 from bench.databases import databases
 from bench.evidence_tree import evidence_tree
+from bench.exporting import export_and_verify
 from bench.folding import fold
 from bench.following import following
 from bench.indexing import kafka_index
@@ -38,6 +39,7 @@ MEASUREMENTS: dict[str, Callable[[Sizes], Measured]] = {
     "databases": databases,
     "following": following,
     "langgraph": langgraph,
+    "evidence-export": export_and_verify,
     "evidence-tree": evidence_tree,
 }
 

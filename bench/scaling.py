@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from bench.ledgers import filled, folder, indexed, now, opened
+from bench.peak import peak_memory_mib
 from bench.publishing import command
 from bench.rounds import GC_THRESHOLDS, Figure, in_turns, say, seconds
 from bench.sizes import Sizes
@@ -96,17 +97,6 @@ def decision(sizes: Sizes) -> list[Figure]:
                 )
             )
     return figures
-
-
-def peak_memory_mib() -> float:
-    """The most memory that this process has held. ``ru_maxrss`` would count its parent's too."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        (line,) = (one for one in status.read_text().splitlines() if one.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
 def index_and_tell(log: Path, index: Path) -> None:

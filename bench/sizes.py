@@ -26,6 +26,7 @@ class Sizes(NamedTuple):
     following_seconds: float
     langgraph: int
     """Runs, each with one interrupt."""
+    evidence: int
     leaves: int
 
 
@@ -47,6 +48,7 @@ FULL = Sizes(
     few_rounds=3,
     following_seconds=20.0,
     langgraph=200,
+    evidence=1_000_000,
     leaves=200_000,
 )
 SMALL = Sizes(
@@ -67,5 +69,6 @@ SMALL = Sizes(
     few_rounds=1,
     following_seconds=2.0,
     langgraph=20,
+    evidence=300,
     leaves=600,
 )

@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple
 from ledger.errors import LogChanged, NotFound, UnusableLog, WrongUsage
 from ledger.evidence import bundle
 from ledger.evidence.bundle import Counts, CoveredPartition, FileDigest, Manifest, Query, read_instant, written_instant
+from ledger.evidence.containers import SCATTERED
 from ledger.evidence.covering import BLOCK_LEAVES, gaps_in
 from ledger.evidence.entries_file import Entries, Group
 from ledger.evidence.judging import NOWHERE, Judged, Sink, Terms, judge
@@ -92,7 +93,7 @@ def _chosen(folder: Path, query: Query, trees: Sequence[Tree], progress: Progres
                 if group is None or group not in entries.ending:
                     _put(file, entries, record)
                 progress(1)
-    with spool.open("rb") as read:
+    with spool.open("rb", buffering=SCATTERED) as read:
         judged = judge(entries, read, Terms(query, count, until, None), NOWHERE)
     spool.unlink()
     names = [name for group in judged.wanted if (name := _subject(group, count)) is not None]
@@ -130,6 +131,16 @@ def _put(file: BinaryIO, entries: Entries, record: Record) -> None:
 def _refuse_too_long(line: bytes) -> None:
     if len(line) > bundle.LONGEST_LINE:
         raise UnusableLog("An entry is larger than a bundle takes.", "Leave its work item out.")
+
+
+def refuse_another_history(tree: Tree, read: Frontier) -> None:
+    """Raises ``LogChanged`` where what was read is not what was signed: such a bundle would hold nowhere."""
+    if (read.size, read.root()) != (tree.checkpoint.size, tree.checkpoint.root):
+        raise LogChanged(
+            f"Partition {tree.genesis.partition} of {tree.genesis.topic!r} is not the log that "
+            f"{tree.checkpoint.origin} was signed of.",
+            "Another history lies there: see what the notary says.",
+        )
 
 
 class _Bundle:
@@ -189,12 +200,7 @@ class _Bundle:
                 out.write(block)
                 frontier.extend(leaf_hashes(block, LEAF_BYTES))
                 self._gaps += gaps_in(block)
-        if frontier.size != tree.checkpoint.size or frontier.root() != tree.checkpoint.root:
-            raise LogChanged(
-                f"Partition {partition} of {tree.genesis.topic!r} is not the log that {tree.checkpoint.origin} was "
-                "signed of.",
-                "Another history lies there: see what the notary says.",
-            )
+        refuse_another_history(tree, frontier)
 
     def _leaves(self, tree: Tree, file: BinaryIO) -> Iterator[bytes]:
         """All leaves behind the genesis, some at a time; the records that belong here are written on the way."""
@@ -239,7 +245,7 @@ class _Bundle:
         as_of = None if self._as_of is None else read_instant(self._as_of)
         terms = Terms(self._query, self._count, self._until, as_of)
         with (
-            (self._folder / bundle.ENTRIES).open("rb", buffering=_BUFFER // 4) as file,
+            (self._folder / bundle.ENTRIES).open("rb", buffering=SCATTERED) as file,
             spool.open("wb", buffering=_BUFFER) as spooled,
             self._new(bundle.DECISIONS) as decisions,
         ):
@@ -253,7 +259,7 @@ class _Bundle:
                 decisions.write(line + b"\n")
 
             judged = judge(self._entries, file, terms, Sink(verdict, decision), self._progress)
-        with spool.open("rb") as read, self._new(bundle.VERDICTS) as verdicts:
+        with spool.open("rb", buffering=SCATTERED) as read, self._new(bundle.VERDICTS) as verdicts:
             for start in starts:
                 if start != _NONE:
                     read.seek(start)

@@ -21,6 +21,8 @@ from ledger.evidence.zips import LONGEST_NAME, MOST_MEMBERS, NoZip, read_zip
 
 _NAME = re.compile(r"(?:csv/|parquet/)?[A-Za-z0-9][A-Za-z0-9._-]*")
 _BUFFER = 256 * 1024
+SCATTERED = 4 * 1024
+"""The buffer of who reads a line here and a line there: what is read beside them is read for nothing."""
 _PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -39,7 +41,7 @@ class Container(Protocol):
         """The CRC-32 that the container itself keeps of a file; null where it keeps none."""
         ...
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str, buffer: int = ...) -> BinaryIO:
         """A file from its start."""
         ...
 
@@ -76,7 +78,7 @@ class _Window(io.RawIOBase):
         super().close()
 
 
-def _stream(window: _Window, buffer: int = _BUFFER) -> BinaryIO:
+def _stream(window: _Window, buffer: int) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(window, buffer))
 
 
@@ -110,9 +112,9 @@ class ZipContainer:
     def checksum(self, name: str) -> int | None:
         return self._members[name].crc
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str, buffer: int = _BUFFER) -> BinaryIO:
         member = self._members[name]
-        return _stream(_Window(self._fd, member.begin, member.size))
+        return _stream(_Window(self._fd, member.begin, member.size), buffer)
 
 
 class FolderContainer:
@@ -154,7 +156,7 @@ class FolderContainer:
     def checksum(self, name: str) -> int | None:  # noqa: ARG002
         return None
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str, buffer: int = _BUFFER) -> BinaryIO:
         folder, _, last = name.rpartition("/")
         place = os.open(folder, _PLAIN | os.O_DIRECTORY, dir_fd=self._fd) if folder else self._fd
         try:
@@ -165,7 +167,7 @@ class FolderContainer:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise Refused("malformed", f"{shown(name)} is no plain file")
-        return _stream(_Window(fd, 0, self._sizes[name], owned=True))
+        return _stream(_Window(fd, 0, self._sizes[name], owned=True), buffer)
 
 
 @contextmanager

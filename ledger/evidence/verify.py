@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from ledger.evidence import bundle
 from ledger.evidence.bundle import BadText, Manifest, read_instant, read_manifest, written_instant
-from ledger.evidence.containers import Container, opened
+from ledger.evidence.containers import SCATTERED, Container, opened
 from ledger.evidence.covering import MOST_FAILURES, Scope, covered, wrong_length
 from ledger.evidence.entries_file import Entries, Group, read_entries
 from ledger.evidence.failures import Failure, Kind, Refused, shown
@@ -243,7 +243,10 @@ class _Examination:
         as_of = None if manifest.as_of is None else read_instant(manifest.as_of)
         terms = Terms(query, manifest.partitions[0].partitions, until, as_of)
         marks = _Marks(len(entries))
-        with self._container.open(bundle.ENTRIES) as file, self._container.open(bundle.DECISIONS) as decisions:
+        with (
+            self._container.open(bundle.ENTRIES, SCATTERED) as file,
+            self._container.open(bundle.DECISIONS) as decisions,
+        ):
             compared = _Compared(lines(decisions), bundle.DECISIONS)
             judged = judge(entries, file, terms, Sink(marks.put, compared.expect))
             compared.finish()

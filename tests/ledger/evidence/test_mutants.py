@@ -21,7 +21,7 @@ LEAST = 2_000
 
 BASES = {
     "all": Query(all=True, formats=("csv", "ocsf")),
-    "every line": Query(all=True, until=written_instant(START + 18 * MINUTE)),
+    "every line": Query(all=True, until=written_instant(START + 9 * MINUTE)),
     "two": Query(subjects=("T-1", "T-3")),
     "until": Query(subjects=("T-2", "T-3"), until=written_instant(START + 20 * MINUTE)),
 }
