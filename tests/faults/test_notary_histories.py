@@ -1,8 +1,8 @@
 """Random lives of a notary: crashes, old copies of everything, changed logs; whatever was seen is one history.
 
-What the world has seen is every checkpoint that was ever published or announced. Whenever one is new, all that were seen
-before must be of the log as it lies there then: a notary that signs on a changed log, or forgets what it signed, is
-found out.
+What was seen is every checkpoint that was ever in the journal, published or announced. All must be beginnings of one
+sequence of leaves: what was signed first, and from there on what the log held when more was signed. So a notary that
+signs a changed log, or forgets what it signed, is found out.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Life(RuleBasedStateMachine):
         now.mkdir()
         self.acme = Acme(now)
         self.seen: dict[int, Checkpoint] = {}
+        self.leaves: list[bytes] = []
+        """The hashes of those that were signed."""
         self.copies: list[Path] = []
         self.changes = self.restored = 0
 
@@ -119,18 +121,18 @@ class Life(RuleBasedStateMachine):
         new = {one for one in self.shown() if self.seen.get(one.size) != one}
         if not new:
             return
-        hashes = self.acme.leaf_hashes()
+        leaves = self.leaves + self.acme.leaf_hashes()[len(self.leaves) :]
         for one in new:
             assert one.size not in self.seen, f"two roots at {one.size}"
+            assert one.size <= len(leaves)
+            assert one.root == root_of(leaves[: one.size])
             self.seen[one.size] = one
-        for one in self.seen.values():
-            assert one.size <= len(hashes)
-            assert one.root == root_of(hashes[: one.size])
+        self.leaves = leaves[: max(self.seen)]
 
     def shown(self) -> list[Checkpoint]:
-        """What is published and announced now, by one of the keys that there ever were."""
+        """What is in the journal, published and announced now, by one of the keys that are known."""
         keys = open_keys(self.acme.keys)
-        notes = [self.acme.store.read("checkpoint")]
+        notes = [self.acme.store.read("checkpoint"), *(str(one.note).encode() for one in self.acme.signed())]
         if self.topic.exists():
             notes += [line.replace(b"|", b"\n") for line in self.topic.read_bytes().splitlines()]
         found = []
