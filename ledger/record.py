@@ -19,6 +19,10 @@ _NULL = 0xFFFFFFFF
 _POSITION = struct.Struct(">QQ")
 _LENGTH = struct.Struct(">I")
 _POSITION_AND_LENGTH = struct.Struct(">QQI")
+pack_head = _POSITION_AND_LENGTH.pack
+"""How the bytes of a record with a key begin: offset, time, the key's length. For whoever makes very many."""
+pack_length = _LENGTH.pack
+"""The length before a byte string."""
 
 
 class Record(NamedTuple):

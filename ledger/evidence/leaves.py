@@ -8,13 +8,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import rfc8785
 
 from ledger.evidence.merkle import leaf_hash
-from ledger.record import Record, record_bytes
+from ledger.record import Headers, Record, headers_bytes, pack_head, pack_length, record_bytes
 
 LEAF_BYTES = 64
 TAG_KEY_BYTES = 32
@@ -74,20 +73,40 @@ HashLeaves = Callable[[Sequence[Record], int, int], list[bytes]]
 
 
 def leaf_hashing(tag_key: bytes) -> HashLeaves:
-    """What hashes many records at a time; it keeps the tags of the work items that it saw last."""
-    sha256 = hashlib.sha256
-    tag = lru_cache(maxsize=_KNOWN_TAGS)(lambda key: b"\x00" + tag_of(tag_key, key))
+    """What hashes many records at a time, as :func:`leaf_of` and ``leaf_hash`` do; it keeps the tags it saw last."""
+    sha256, head, length, join = hashlib.sha256, pack_head, pack_length, b"".join
+    tags: dict[bytes | None, bytes] = {}
+
+    def new_tag(key: bytes | None) -> bytes:
+        if len(tags) >= _KNOWN_TAGS:
+            tags.clear()
+        tags[key] = made = b"\x00" + tag_of(tag_key, key)
+        return made
 
     def hashes(records: Sequence[Record], begin: int, end: int) -> list[bytes]:
-        found = [sha256(tag(one.key) + sha256(record_bytes(one)).digest()).digest() for one in records]
-        if len(found) == end - begin:
-            return found
-        spread = [_HASH_OF_NO_RECORD] * (end - begin)
-        for one, hashed in zip(records, found, strict=True):
-            spread[one.offset - begin] = hashed
-        return spread
+        known, found = tags.get, []
+        last: Headers | None = None
+        packed = b""
+        for record in records:
+            _, offset, recorded_at, key, value, headers = record
+            if key is None or value is None:
+                data = record_bytes(record)
+            else:  # written out: this is what a tree of millions waits for
+                if headers is not last:
+                    last, packed = headers, headers_bytes(headers)
+                data = join((head(offset, recorded_at, len(key)), key, length(len(value)), value, packed))
+            found.append(sha256((known(key) or new_tag(key)) + sha256(data).digest()).digest())
+        return found if len(found) == end - begin else _spread(records, found, begin, end)
 
     return hashes
+
+
+def _spread(records: Sequence[Record], found: Sequence[bytes], begin: int, end: int) -> list[bytes]:
+    """The hashes at their places, with those of no record between them."""
+    spread = [_HASH_OF_NO_RECORD] * (end - begin)
+    for one, hashed in zip(records, found, strict=True):
+        spread[one.offset - begin] = hashed
+    return spread
 
 
 def index_of(offset: int) -> int:

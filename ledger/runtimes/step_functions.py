@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -240,7 +240,8 @@ class TaskGate:
             yield
         finally:
             held.grant = None
-            _HELD.reset(mark)
+            with suppress(ValueError):  # the block was left in another context: what it held is empty there, too
+                _HELD.reset(mark)
 
     def _held_for(self, kept: Kept) -> _Held | None:
         """The block of this gate's that the call is made in, if any. Raises ``Shut`` where it is another task's."""

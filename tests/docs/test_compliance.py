@@ -12,7 +12,9 @@ import typer
 
 from consumers.cli.app import app
 from consumers.cli.run import JOBS
+from ledger.evidence.readme import readme_txt
 from tests.docs.test_readme import ROOT
+from tests.ledger.evidence.views import owed_view
 
 DOCS = ROOT / "docs"
 PAGES = [DOCS / "compliance.md", DOCS / "trust.md"]
@@ -90,6 +92,15 @@ def test_a_command_that_is_not_there_is_seen(line: str) -> None:
 def test_a_command_that_is_there_passes(line: str) -> None:
     """And these can be."""
     assert problem_of(line) is None
+
+
+def test_the_readme_of_a_bundle_names_commands_that_are_there() -> None:
+    """What an auditor is told to run in README.txt exists, with the option for an earlier checkpoint."""
+    text = readme_txt(owed_view()).decode().replace("`pauseledger genesis v1`", "")  # which is a text to be hashed
+    named = re.findall(r"^    (pauseledger .+)$", text, re.MULTILINE) + _COMMAND.findall(text.replace("\n", " "))
+    assert sorted(named) == ["pauseledger keys show", "pauseledger verify BUNDLE --key 'NAME+ID+KEY'"]
+    assert "--since CHECKPOINT-FILE" in text
+    assert [problem_of(line) for line in (*named, f"{named[0]} --since CHECKPOINT-FILE")] == [None] * 3
 
 
 @pages

@@ -24,11 +24,12 @@ from ledger.logs.address import open_log
 from ledger.record import record_bytes
 from tests.broker import Broker
 from tests.consumers.api.conftest import BATCH, STRUCTURED, api, is_problem
-from tests.consumers.personal.stores import files_of, store
+from tests.consumers.personal.stores import OTHER_STORE_KEY, STORE_KEY, files_of, store
 from tests.faults.command import Result, run
 from tests.faults.ledgers import caught_up, dump, records_of, url
 from tests.faults.lines import event, line, opened, resume
 from tests.ledger.test_publisher_forked import in_a_child
+from tests.postgres import Postgres
 
 PLAIN = (b"Anna", b"anna", b"DE4412", b"calls again")
 KEYS = {"PAUSELEDGER_PERSONAL_KEYS": "sqlite:///keys.db"}
@@ -351,6 +352,24 @@ def test_on_kafka_only_ciphertext_is_sent(on_kafka: str, folder: Path) -> None:
     trail = command(folder, "trail", "T-2", "--reveal", "--json", env=env).json
     assert [one["state"] for one in trail[0]["personal"]] == ["revealed", "forgotten"]
     assert trail[1]["event"]["data"]["forgotten"] == done["key"]
+
+
+def test_keys_in_postgres_are_forgotten_by_the_command_line(tmp_path: Path, postgres: Postgres) -> None:
+    """Marked, revealed and forgotten with a wrapped store there; nothing there opens without the store key."""
+    keys = {"PAUSELEDGER_PERSONAL_KEYS": postgres.new_index(), "PAUSELEDGER_PERSONAL_STORE_KEY": STORE_KEY}
+    assert command(tmp_path, "publish", stdin=story(), env=keys).code == 0
+    assert "Anna asks" in command(tmp_path, "trail", "T-1", "--reveal", env=keys).out
+    bare = command(tmp_path, "trail", "T-1", "--reveal", env=keys | {"PAUSELEDGER_PERSONAL_STORE_KEY": ""})
+    assert (bare.code, bare.out, "must be wrapped" in bare.err) == (2, "", True)
+    other = command(
+        tmp_path, "trail", "T-1", "--reveal", env=keys | {"PAUSELEDGER_PERSONAL_STORE_KEY": OTHER_STORE_KEY}
+    )
+    assert (other.code, "another store key" in other.err) == (1, True)
+    reason = ("--reason", "request 17", "--by", "role:dpo", "--json")
+    assert command(tmp_path, "forget", "user:anna", *reason, env=keys).json["notes"] == 2
+    shown = command(tmp_path, "trail", "T-2", "--reveal", "--json", env=keys).json[0]["personal"]
+    assert [one["state"] for one in shown] == ["revealed", "forgotten"]
+    assert not [word for word in PLAIN if word in everything(tmp_path)]
 
 
 def test_the_note_is_the_same_bytes_each_time() -> None:

@@ -113,6 +113,35 @@ def test_threads_share_a_store(opens: OpenStore) -> None:
     assert len(found) == 6
 
 
+def test_whoever_seals_while_a_key_is_destroyed_has_it_before_or_never(opens: OpenStore) -> None:
+    """Once the end is said nobody gets the key any more, on any handle; until then all get the same one."""
+    stores = [opens() for _ in range(4)]
+    key = stores[0].key_for("user:anna", "T-0")
+    said, began = threading.Event(), threading.Barrier(4)
+    wrong: list[PersonalKey] = []
+
+    def seal(number: int) -> None:
+        began.wait()
+        while not wrong:
+            was_said = said.is_set()
+            try:
+                found = stores[number].key_for("user:anna", f"T-{number}")
+            except WrongUsage:
+                return
+            if was_said or found.secret != key.secret:
+                wrong.append(found)
+
+    threads = [threading.Thread(target=seal, args=(number,)) for number in range(1, len(stores))]
+    for thread in threads:
+        thread.start()
+    began.wait()
+    stores[0].destroy("user:anna", by="role:dpo", reason="asked")
+    said.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
 _MAKE = """
 import sys
 from pathlib import Path

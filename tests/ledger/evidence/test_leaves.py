@@ -7,8 +7,13 @@ import hmac
 import json
 import struct
 
-from ledger.evidence.leaves import Genesis, leaf_of, tag_key_digest, tag_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.evidence.leaves import NO_RECORD, Genesis, leaf_hashing, leaf_of, tag_key_digest, tag_of
+from ledger.evidence.merkle import leaf_hash
 from ledger.record import Record
+from tests.ledger.test_record import RECORDS
 
 TAG_KEY = bytes(range(32))
 
@@ -45,3 +50,17 @@ def test_the_genesis_names_the_log() -> None:
     first = hashlib.sha256(b"pauseledger genesis v1").digest()
     assert genesis.leaf() == first + hashlib.sha256(content).digest()
     assert genesis.origin == "acme/log/0"
+
+
+@given(st.lists(RECORDS, max_size=8), st.binary(min_size=32, max_size=32))
+def test_many_leaves_are_hashed_as_one_by_one(records: list[Record], tag_key: bytes) -> None:
+    """Whatever is in them, and with zeros for the offsets that hold no record."""
+    placed = [one._replace(offset=5 + 3 * n) for n, one in enumerate(records)]
+    hashing = leaf_hashing(tag_key)
+    for _ in range(2):  # also with the tags known
+        found = hashing(placed, 4, 40)
+    by_offset = {one.offset: leaf_hash(leaf_of(tag_key, one)) for one in placed}
+    assert found == [by_offset.get(n, leaf_hash(NO_RECORD)) for n in range(4, 40)]
+    for one in placed:
+        assert hashing([one], one.offset, one.offset + 1) == [by_offset[one.offset]]
+    assert hashing([], 3, 3) == []

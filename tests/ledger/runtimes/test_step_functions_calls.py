@@ -23,6 +23,7 @@ from botocore.exceptions import (
 )
 
 from ledger.errors import LedgerError
+from ledger.runtimes.botocore_requests import status_of
 from ledger.runtimes.pauses import Paused
 from ledger.runtimes.shut import Shut
 from ledger.runtimes.step_functions import Task, gate_client
@@ -89,15 +90,16 @@ def test_a_request_that_found_no_task_is_no_proof(aws: Deployment) -> None:
     assert aws.gate.packet(paused)["side_effect"] == "indeterminate"
 
 
-def test_requests_that_never_left_are_a_proof(aws: Deployment) -> None:
+@pytest.mark.parametrize("error", [EndpointConnectionError, ConnectTimeoutError])
+def test_requests_that_never_left_are_a_proof(aws: Deployment, error: type[Exception]) -> None:
     """Nobody listens, twice: nothing happened, and the next grant may act."""
     execution = aws.begin()
     task = aws.handed()
     paused = aws.opened(task)
     aws.gate.request_resume(paused, who=ANNA)
-    losses: list[Exception | None] = [EndpointConnectionError(endpoint_url="http://x") for _ in range(2)]
+    losses: list[Exception | None] = [error(endpoint_url="http://x") for _ in range(2)]  # type: ignore[call-arg]
     lose_answers(aws.client, losses, sent=False)
-    with pytest.raises(EndpointConnectionError):
+    with pytest.raises(error):
         aws.client.send_task_success(taskToken=task.token, output="{}")
     assert aws.gate.packet(paused)["side_effect"] == "not_happened"
     aws.gate.request_resume(paused, who=ANNA)
@@ -275,3 +277,22 @@ def test_a_block_is_of_its_own_gate(aws: Deployment) -> None:
         with second._holding(grant, open=True):
             aws.client.send_task_success(taskToken=task.token, output="{}")
     assert aws.status(execution)["status"] == "SUCCEEDED"
+
+
+def test_a_block_may_be_left_in_another_context(aws: Deployment) -> None:
+    """As an async fixture's is: the effect is told as what it was, and the context that entered it holds nothing."""
+    _, task, paused = granted(aws)
+    grant = aws.gate.outstanding(paused)
+    assert grant is not None
+    entered, block = contextvars.copy_context(), aws.gated.acting(grant)
+    entered.run(block.__enter__)
+    block.__exit__(None, None, None)
+    assert aws.gate.packet(paused)["outcome"] == "executed"
+    with pytest.raises(Shut) as caught:
+        entered.run(aws.client.send_task_success, taskToken=task.token, output="{}")
+    assert caught.value.branch == "closed"
+
+
+def test_an_answer_without_a_status_is_no_success() -> None:
+    """Whoever stands in between may answer with anything: it counts as the service's own failure, no proof."""
+    assert status_of({}) == status_of({"ResponseMetadata": {}}) == 500

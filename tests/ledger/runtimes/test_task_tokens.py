@@ -118,8 +118,27 @@ def test_foreign_files_are_no_tokens(tmp_path: Path) -> None:
     """Only what is named by a hash is looked at, and only a hash is looked for."""
     folder = TokenFolder(tmp_path / "tokens")
     folder.keep(KEPT)
-    for name in ("README", "g" * 64, KEPT.hash.upper() + "x", "A" * 64):
+    for name in ("README", "g" * 64, KEPT.hash + "x", "A" * 64):
         (tmp_path / "tokens" / name).write_text("x")
         with pytest.raises(WrongUsage, match="no hash"):
             folder.find(name)
     assert list(folder.hashes()) == [KEPT.hash]
+
+
+def test_a_disk_that_can_not_be_read_says_so(tmp_path: Path) -> None:
+    """Whatever is asked of the folder, the error is the ledger's own, which a job waits out."""
+    folder = TokenFolder(tmp_path / "tokens")
+    folder.keep(KEPT)
+    folder.forget(KEPT.hash)
+    (tmp_path / "tokens" / KEPT.hash).mkdir()
+    for use in (lambda: folder.find(KEPT.hash), lambda: folder.forget(KEPT.hash)):
+        with pytest.raises(DiskFailed):
+            use()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskFailed):
+        list(TokenFolder(tmp_path / "file").hashes())
+
+
+def test_a_token_is_in_no_repr() -> None:
+    """What is logged is read by many."""
+    assert "secret" not in repr(KEPT)

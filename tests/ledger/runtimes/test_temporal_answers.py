@@ -158,7 +158,7 @@ def test_an_answer_that_came_in_time_is_heard(
     monkeypatch.setattr(Gate, "request_resume", slow)
 
     async def play() -> None:
-        handle = await bare(stage, 1.5, owner="user:anna", fresh_for="PT1H")
+        handle = await bare(stage, 4.0, owner="user:anna", fresh_for="PT1H")
         paused = await until_waiting(handle)
         answered = asyncio.create_task(answer(handle, paused, who=ANNA))
         await asyncio.to_thread(begun.wait, 30)
