@@ -159,7 +159,7 @@ class DurableGate:
             interrupt=name,
             action=action,
         )
-        self.gate.pause(paused, **terms)
+        self.gate.tell_pause(paused, **terms)
         return kept(paused)
 
     def _act(

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 from ledger.errors import LedgerError, NotFound, WrongUsage
 from ledger.events import SideEffect
 from ledger.json_text import write_json
+from ledger.runtimes.advice import Asked
 from ledger.runtimes.guard import Guard
 from ledger.runtimes.pauses import Paused
 from ledger.runtimes.shut import Shut, shut
@@ -104,9 +105,21 @@ class Gate:
         for longer; one that is behind makes it stale earlier. (What the outbox holds is overtaken by a process that
         tells of the same pause anew: it gives ``time`` where its runtime knows it.)
 
-        Told again, also with other terms, the first time stands. Raises ``WrongUsage`` for terms that can't be meant.
-        The answer may be a refusal (the work item is another execution's, say): then nothing of it will be granted.
-        Told again later it may open, and is as old as it was when it was refused. :func:`is_open` reads the answer.
+        Told again, also with other terms, the first time stands. Raises ``WrongUsage`` for terms that can't be meant,
+        ``Shut`` where the ledger refuses it (the work item is another execution's, say): then nothing of it will be
+        granted. Told again later it may open, and is as old as it was when it was refused.
+        """
+        answer = self.tell_pause(paused, who=who, time=time, **terms)
+        if isinstance(answer, Verdict) and not is_open(answer):
+            raise self.shut(answer, paused, who=who)
+        return answer
+
+    def tell_pause(
+        self, paused: Paused, *, who: Who | None = None, time: datetime | None = None, **terms: Any
+    ) -> Answer:
+        """As :meth:`pause`; but a refusal is logged and returned: for adapters, whose run goes on to its interrupt.
+
+        :func:`is_open` reads the answer.
         """
         data = {"pause": paused.pause, "pending_action": paused.action, **terms}
         name, when = f"{paused.pause}/opened", time or _now()
@@ -267,7 +280,7 @@ class Gate:
         status = look(packet)
         answer = self.observe(paused, status, settles=packet["side_effect_by"], who=who)
         if not answer.accepted:
-            raise self._shut(answer, paused)
+            raise self.shut(answer, paused, who=who)
         return status
 
     # -- the wire -----------------------------------------------------------------------------------
@@ -294,7 +307,7 @@ class Gate:
         """Publish a request about the pause's execution, made this moment. Raises ``Shut`` unless it is accepted."""
         answer = self._publish(name, paused, data, uuid.uuid4().hex, who, _now())
         if isinstance(answer, Unknown) or not answer.accepted:
-            raise self._shut(answer, paused)
+            raise self.shut(answer, paused, data, who=who)
         return answer  # where it is a duplicate it is of our own resend: nobody else knows the id
 
     def _publish(
@@ -322,12 +335,16 @@ class Gate:
         present = {key: value for key, value in event.items() if value is not None}
         return self._publisher.publish(present, deadline_seconds=self.deadline_seconds)
 
-    def _shut(self, answer: Answer, paused: Paused) -> Shut:
-        decision = None
+    def shut(
+        self, answer: Answer, paused: Paused, data: Mapping[str, Any] | None = None, *, who: Who | None = None
+    ) -> Shut:
+        """The error for an answer that is no permission, with the pause's decision now and what to do about it."""
+        decision, packet = None, None
         if not isinstance(answer, Unknown):  # who can't be reached need not be asked a second time
             with suppress(NotFound, LedgerError):
-                decision = self.decision(paused)
-        return shut(answer, decision)
+                decision, packet = self.decision(paused), self.packet(paused)
+        by = who or self.who
+        return shut(answer, decision, Asked(by, by == self.who, answer.type or "", data or {}, packet))
 
 
 def _now() -> datetime:

@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ContextDecorator
+from contextlib import ContextDecorator, suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -18,6 +18,7 @@ from ledger.errors import LedgerError, WrongUsage
 from ledger.events import SideEffect
 from ledger.runtimes.shut import Shut
 from ledger.times import parse_instant
+from ledger.verdict import Verdict
 
 if TYPE_CHECKING:
     from ledger.runtimes.gate import Gate, Grant
@@ -85,7 +86,10 @@ class Guard(ContextDecorator):
         """Publish the attempt. Raises ``Shut`` unless it is accepted, and while it still holds."""
         paused, sent = self._grant.paused, steady()
         data = {"pause": paused.pause, "fence": self._grant.fence}
-        verdict = self._gate.ask("side_effect.attempted", paused, data)
+        try:
+            verdict = self._gate.ask("side_effect.attempted", paused, data)
+        except Shut as shut:
+            raise self._given_back(shut) from None
         told = verdict.counting()
         permit = Permit(self._grant, f"{told['partition']}:{told['offset']}")
         left = seconds_left(told, steady() - sent)
@@ -135,17 +139,53 @@ class Guard(ContextDecorator):
     def _recreate_cm(self) -> Self:
         return self
 
+    def _given_back(self, refused: Shut) -> Shut:
+        """Why it stays shut. Where the way was no longer clear the grant is given back: no act can come of it any more.
+
+        Safe with any number of holders of the fence: ``settles`` names the grant, so that the ledger takes it only
+        while no attempt of anybody's has been accepted since; and once it has, it takes no attempt with the fence.
+        """
+        if refused.code != "no-longer-clear" or not isinstance(refused.answer, Verdict):
+            return refused
+        paused, entry = self._grant.paused, f"{refused.answer.partition}:{self._grant.fence}"
+        evidence = "The attempt was refused, and nothing was done."
+        told = self._gate.observe(paused, "not_happened", settles=entry, evidence=evidence)
+        if not told.accepted:
+            return refused
+        return self._gate.shut(refused.answer, paused)  # no outcome is owed now: it says what else is in the way
+
     def _tell(self, permit: Permit, error: BaseException | None) -> None:
         paused = self._grant.paused
         if error is None:
             self._gate.observe(paused, "happened", settles=permit.entry, evidence=permit.evidence)
-            if self._close:
-                self._gate.close(paused, "executed")
+            self._closed()
+            self._see_that_it_was_the_only_one()
             return
         evidence = {"error": type(error).__name__, "evidence": permit.evidence}
         proven = self._proof and isinstance(error, self._proof) and not isinstance(error, Unfinished)
         status: SideEffect = "not_happened" if proven else "indeterminate"
         self._gate.observe(paused, status, settles=permit.entry, evidence=evidence)
+
+    def _closed(self) -> None:
+        """Close the pause. That it can't be closed changes nothing of what was told."""
+        if not self._close:
+            return
+        try:
+            self._gate.close(self._grant.paused, "executed")
+        except LedgerError as trouble:
+            _LOG.warning("%s happened and is told; its pause was not closed: %s", self._grant.paused.pause, trouble)
+
+    def _see_that_it_was_the_only_one(self) -> None:
+        """Say aloud where it was granted anew while it was under way: somebody had said that it would not happen."""
+        paused, fence = self._grant.paused, self._grant.fence
+        with suppress(LedgerError):
+            later = self._gate.packet(paused)["fence"]
+            if later != fence:
+                _LOG.error(
+                    "%s of %s happened under fence %s, after somebody had told that it had not happened and would not: "
+                    "it was granted again, under fence %s, so it may have been done twice. See the trail.",
+                    *(paused.pause, paused.subject, fence, later),
+                )
 
 
 def _finishing(effect: Callable[..., T]) -> Callable[..., T]:

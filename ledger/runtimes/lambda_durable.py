@@ -201,7 +201,7 @@ def create_callback(
     made = _made_at(callback)
 
     def tell(_: StepContext) -> str:
-        answer = gate.pause(paused, who=who, time=made, **told)
+        answer = gate.tell_pause(paused, who=who, time=made, **told)
         if answer.verdict == "unknown":
             raise LogUnavailable(f"The pause could not be told of: {answer.reason}", "The step tries again.")
         return answer.verdict

@@ -259,7 +259,7 @@ class Wired:
                 "interrupt_id": question.id,
                 "node": question.node,
             }
-            if is_open(self.gate.pause(paused, time=time, **{"runtime": runtime, **terms})):
+            if is_open(self.gate.tell_pause(paused, time=time, **{"runtime": runtime, **terms})):
                 self._remember(paused.pause)
 
     def _remember(self, pause: str) -> None:

@@ -138,7 +138,9 @@ def guarded_tool(
             with _holding(run.gate, grant):
                 return await _done_as_approved(made, context, arguments, grant)
         except Shut as shut:
-            raise RunShut(shut.branch, shut.reason, answer=shut.answer, decision=shut.decision) from shut
+            raise RunShut(
+                shut.branch, shut.reason, answer=shut.answer, decision=shut.decision, advice=shut.advice
+            ) from shut
 
     return dataclasses.replace(made, on_invoke_tool=invoke)
 

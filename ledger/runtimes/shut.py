@@ -5,17 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ledger.errors import LedgerError
-from ledger.sending import Answer
-
-_ADVICE = {
-    "review": "It must be rechecked or reviewed before anybody asks again.",
-    "reconcile": "Look whether the side effect has landed, publish what you saw, and ask again.",
-    "settle": "Adopt its outcome, close the pause as settled, and never act again.",
-    "terminate": "End this branch; the work item's canonical owner goes on.",
-    "closed": "Nothing is left to do here.",
-    "refused": "Nothing may be done with it as it is.",
-    "unknown": "Nothing was done. See that the ledger can be reached, and look at the decision before you ask again.",
-}
+from ledger.runtimes.advice import Asked, advice, general, reason
+from ledger.sending import Answer, Unknown
 
 
 class Shut(LedgerError):
@@ -29,9 +20,15 @@ class Shut(LedgerError):
     http_status = 409
 
     def __init__(
-        self, branch: str, reason: str, *, answer: Answer | None = None, decision: dict[str, Any] | None = None
+        self,
+        branch: str,
+        reason: str,
+        *,
+        answer: Answer | None = None,
+        decision: dict[str, Any] | None = None,
+        advice: str | None = None,
     ) -> None:
-        super().__init__(reason, _ADVICE[branch])
+        super().__init__(reason, advice or general(branch))
         self.branch = branch
         self.reason = reason
         self.answer = answer
@@ -42,15 +39,38 @@ class Shut(LedgerError):
         """The code of the verdict, or why there is none."""
         return "none" if self.answer is None else self.answer.code
 
+    @property
+    def outcome_unknown(self) -> bool:
+        """Whether nobody knows what became of the side effect, whatever else is in the way; or nobody could be asked.
 
-def shut(answer: Answer, decision: dict[str, Any] | None) -> Shut:
-    """The error for an answer that is no permission."""
-    if answer.verdict == "unknown":
+        Then nothing may go on as if it had been refused: the effect may have landed.
+        """
+        if self.branch == "unknown":
+            return True
+        decision = self.branch if self.decision is None else self.decision["decision"]
+        return bool(decision == "reconcile")
+
+
+def shut(answer: Answer, decision: dict[str, Any] | None, asked: Asked | None = None) -> Shut:
+    """The error for an answer that is no permission; what was ``asked`` makes its advice exact."""
+    if isinstance(answer, Unknown):
         return Shut("unknown", answer.reason, answer=answer, decision=decision)
-    if answer.code.startswith("decision-"):
-        return Shut(answer.code.removeprefix("decision-"), answer.reason, answer=answer, decision=decision)
-    if answer.code == "pause-closed":
-        return Shut("closed", answer.reason, answer=answer, decision=decision)
-    if answer.code in ("no-longer-clear", "stale-fence") and decision is not None and decision["decision"] != "resume":
-        return Shut(decision["decision"], answer.reason, answer=answer, decision=decision)
-    return Shut("refused", answer.reason, answer=answer, decision=decision)
+    told = answer.counting()
+    branch = _branch(told["code"], decision)
+    return Shut(
+        branch,
+        reason(told["code"], told["reason"], asked),
+        answer=answer,
+        decision=decision,
+        advice=advice(branch, told["code"], asked),
+    )
+
+
+def _branch(code: str, decision: dict[str, Any] | None) -> str:
+    if code.startswith("decision-"):
+        return code.removeprefix("decision-")
+    if code == "pause-closed":
+        return "closed"
+    if code in ("no-longer-clear", "stale-fence") and decision is not None and decision["decision"] != "resume":
+        return str(decision["decision"])
+    return "refused"

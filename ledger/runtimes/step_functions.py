@@ -154,7 +154,7 @@ def open_pause(
     runtime |= {"state": task.state, "entered": task.entered, "retry": task.retry}
     if task.heartbeat_seconds is not None:
         runtime["heartbeat_seconds"] = task.heartbeat_seconds
-    gate.pause(paused, time=_began(task), fresh_for=min(limits, default=None), runtime=runtime, **terms)
+    gate.tell_pause(paused, time=_began(task), fresh_for=min(limits, default=None), runtime=runtime, **terms)
     return paused
 
 

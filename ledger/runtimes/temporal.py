@@ -224,7 +224,7 @@ class LedgerActivities:
         time = datetime.fromisoformat(asked["time"])
         async with beating():
             try:
-                await asyncio.to_thread(self.gate.pause, paused_from(asked["paused"]), time=time, **asked["terms"])
+                await asyncio.to_thread(self.gate.tell_pause, paused_from(asked["paused"]), time=time, **asked["terms"])
             except WrongUsage as error:  # tried again it would be as wrong
                 raise ApplicationError(str(error), type="WrongUsage", non_retryable=True) from error
         return dict(asked["paused"])

@@ -78,7 +78,7 @@ class ToolCalls:
     def tell(self, pauses: Iterable[Paused], **terms: Any) -> None:
         """Tell of pauses; told again they count once."""
         for paused in pauses:
-            self.gate.pause(paused, **{**self._terms, **terms})
+            self.gate.tell_pause(paused, **{**self._terms, **terms})
 
     def reviewed(self, paused: Paused, arguments: Mapping[str, Any] | None, *, who: Who, **fresh: Any) -> Grant:
         """Review a call, an edit where ``arguments`` are given, and ask for its grant. Raises ``Shut``."""

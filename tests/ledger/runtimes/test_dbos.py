@@ -371,14 +371,14 @@ def test_deadlines_count_from_when_the_workflow_came_to_its_pause(
 ) -> None:
     """The first telling failed, the second came later: the plan is not fresh for longer because of that."""
     times: list[Any] = []
-    real = gate.pause
+    real = gate.tell_pause
 
     def late(paused: Paused, **terms: Any) -> Any:
         times.append(terms["time"])
         time.sleep(0.05)
         return real(paused, **terms)
 
-    monkeypatch.setattr(gate, "pause", late)
+    monkeypatch.setattr(gate, "tell_pause", late)
     paused = begun(workflow)
     fresh_until = datetime.fromisoformat(gate.packet(paused)["fresh_until"])
     assert abs(fresh_until - times[0] - timedelta(hours=1)) < timedelta(milliseconds=2)

@@ -49,8 +49,10 @@ def of_run(run: str) -> Paused:
 def test_a_pause_that_was_refused_once_can_open_later(gate: Gate, terms: dict[str, Any]) -> None:
     """Another execution worked on it; when that has finished the same pause opens, told alike or on other terms."""
     gate.pause(of_run("run-1"), **TERMS)
-    assert gate.pause(of_run("run-2"), **TERMS).code == "not-canonical"
-    assert not is_open(gate.pause(of_run("run-2"), **TERMS))
+    assert gate.tell_pause(of_run("run-2"), **TERMS).code == "not-canonical"
+    assert not is_open(gate.tell_pause(of_run("run-2"), **TERMS))
+    with pytest.raises(Shut, match=r"not the canonical one.*gate\.finish"):
+        gate.pause(of_run("run-2"), **TERMS)
     gate.finish(of_run("run-1"))
     for _ in range(3):
         assert is_open(gate.pause(of_run("run-2"), **terms))
@@ -63,7 +65,7 @@ def test_a_pause_that_was_refused_once_can_open_later(gate: Gate, terms: dict[st
 def test_a_pause_that_was_refused_is_not_made_fresh_by_telling_it_again(gate: Gate) -> None:
     """It opens with the deadline that it had: the plan is as old as when it was told first."""
     gate.pause(of_run("run-1"), **TERMS)
-    gate.pause(of_run("run-2"), **TERMS)
+    gate.tell_pause(of_run("run-2"), **TERMS)
     first = datetime.now(UTC)
     gate.finish(of_run("run-1"))
     time.sleep(0.05)
@@ -76,8 +78,10 @@ def test_a_pause_of_an_execution_that_has_ended_is_refused_once(gate: Gate) -> N
     gate.pause(of_run("run-1"), **TERMS)
     gate.finish(of_run("run-1"))
     late = of_run("run-1")._replace(pause="late")
-    assert gate.pause(late, **TERMS).code == "execution-retired"
-    assert gate.pause(late, **TERMS).verdict == "duplicate"
+    assert gate.tell_pause(late, **TERMS).code == "execution-retired"
+    assert gate.tell_pause(late, **TERMS).verdict == "duplicate"
+    with pytest.raises(Shut, match="an execution of its own"):
+        gate.pause(late, **TERMS)
 
 
 def told_of(gate: Gate, paused: Paused) -> bool:

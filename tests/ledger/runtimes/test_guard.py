@@ -13,11 +13,12 @@ import pytest
 
 from ledger.errors import WrongUsage
 from ledger.runtimes import guard as guard_module
-from ledger.runtimes.gate import Gate
+from ledger.runtimes.gate import Gate, Grant
 from ledger.runtimes.guard import Unfinished, seconds_left, steady
+from ledger.runtimes.pauses import Paused
 from ledger.runtimes.shut import Shut
 from ledger.times import parse_instant
-from tests.ledger.runtimes.test_gate import ANNA, opened
+from tests.ledger.runtimes.test_gate import ANNA, opened, paused_at
 
 Effects = list[str]
 
@@ -173,3 +174,73 @@ def test_the_steady_clock_goes_on() -> None:
     first, began = steady(), time.monotonic()
     time.sleep(0.02)
     assert 0.02 <= steady() - first < time.monotonic() - began + 1
+
+
+def held_back(gate: Gate) -> tuple[Paused, Grant]:
+    """A grant, and after it another pause of the same action, of which nobody knows whether it was done."""
+    paused = opened(gate)
+    grant = gate.request_resume(paused, who=ANNA)
+    gate.pause(paused_at("i-2"), side_effect="indeterminate")
+    return paused, grant
+
+
+def test_a_refused_attempt_leaves_no_debt(gate: Gate) -> None:
+    """The way was no longer clear, and nothing was done: nobody owes an outcome, and the fence is void."""
+    paused, grant = held_back(gate)
+    with pytest.raises(Shut) as caught, gate.guard(grant):
+        raise AssertionError("acted on what may be done already")
+    assert (caught.value.code, caught.value.branch) == ("no-longer-clear", "reconcile")
+    packet = gate.packet(paused)
+    assert (packet["side_effect"], packet["grant"]) == ("not_happened", "none")
+    assert gate.decision(paused)["debt"] is None
+    with pytest.raises(Shut) as caught, gate.guard(grant):
+        raise AssertionError("acted with a fence that was given back")
+    assert caught.value.code == "stale-fence"
+
+
+class Overtaken:
+    """A publisher between whose refusal and next telling somebody else's attempt with the same fence is accepted."""
+
+    def __init__(self, gate: Gate, grant: Grant) -> None:
+        self._gate, self._grant = gate, grant
+        self._publisher = gate._publisher
+
+    def publish(self, event: Any, *, deadline_seconds: float | None = None) -> Any:
+        if event["type"] == "pauseledger.side_effect.observed":
+            self._gate.reconcile(paused_at("i-2"), lambda _: "not_happened")
+            self._gate.guard(self._grant, close=False).__enter__()
+        return self._publisher.publish(event, deadline_seconds=deadline_seconds)
+
+
+def test_of_a_fence_that_another_has_used_meanwhile_nothing_is_told(gate: Gate) -> None:
+    """Two processes hold one fence: one is refused, and the other's attempt stands, whatever the first has to say."""
+    paused, grant = held_back(gate)
+    with pytest.raises(Shut) as caught, Gate(Overtaken(gate, grant), gate._reader, source="urn:two").guard(grant):
+        raise AssertionError("acted although it was refused")
+    assert caught.value.code == "no-longer-clear"
+    packet = gate.packet(paused)
+    assert (packet["side_effect"], packet["grant"]) == ("indeterminate", "attempted")
+    assert gate.decision(paused)["decision"] == "reconcile"
+
+
+def test_a_second_grant_while_the_effect_was_under_way_is_said_aloud(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody told not_happened of an effect that still ran: when it comes back, the log says that it may be two."""
+    paused = opened(gate)
+    with gate.guard(gate.request_resume(paused, who=ANNA)):
+        gate.reconcile(paused, lambda _: "not_happened", who=ANNA)
+        with gate.guard(gate.request_resume(paused, who=ANNA)):
+            pass
+    (loud,) = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert "may have been done twice" in loud.getMessage()
+    assert "could not be told" not in caplog.text
+    assert "its pause was not closed: The pause is closed." in caplog.text
+    assert gate.packet(paused)["side_effect"] == "happened"
+
+
+def test_an_effect_that_was_done_once_says_nothing(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    """The usual way leaves no line on the log."""
+    with gate.guard(gate.request_resume(opened(gate), who=ANNA)):
+        pass
+    assert caplog.records == []
