@@ -240,6 +240,14 @@ def _header(content: Any) -> tuple[str, bytes | None]:
 
 def read_entry_line(line: bytes) -> Record:
     """The record of a line, without its end. Raises ``BadText`` for a line that is written in any other way."""
+    record = entry_of(line)
+    if entry_line(record) != line:
+        raise BadText("it is a record, but not as it must be written")
+    return record
+
+
+def entry_of(line: bytes) -> Record:
+    """The record of a line, however it is written. Raises ``BadText``."""
     try:
         content = orjson.loads(line)
         record = Record(
@@ -250,11 +258,8 @@ def read_entry_line(line: bytes) -> Record:
             _bytes_from_json(content["value"]),
             tuple([_header(one) for one in content["headers"]]),
         )
-        written = entry_line(record)
     except (ValueError, TypeError, LookupError, AttributeError, binascii.Error):
         raise BadText("it is no record") from None
-    if written != line:
-        raise BadText("it is a record, but not as it must be written")
     return record
 
 

@@ -9,10 +9,12 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ledger.evidence.bundle import Query, in_order
+from ledger.evidence.covering import covered
 from ledger.evidence.verify import Trusted, verify
 from ledger.evidence.zips import read_zip, write_zip
 from tests.ledger.evidence import forging
@@ -280,3 +282,23 @@ def test_a_bundle_may_lie_behind_a_link(sound: Path, tmp_path: Path) -> None:
     (tmp_path / "link.zip").symlink_to(sound.parent / "bundle.zip")
     assert verify(tmp_path / "link", Trusted(KEY)).ok
     assert verify(tmp_path / "link.zip", Trusted(KEY)).ok
+
+
+def test_a_bundle_that_changes_while_it_is_read_is_refused(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is judged is what was found under the signed root, not what lies there a moment later."""
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    forging.write(forging.read(sound), folder)
+    entries = folder / "entries.jsonl"
+
+    def change_afterwards(*given: Any) -> Any:
+        found = covered(*given)
+        entries.write_bytes(entries.read_bytes().replace(b"an annotation", b"no annotation"))
+        return found
+
+    monkeypatch.setattr("ledger.evidence.verify.covered", change_afterwards)
+    found = verify(folder, Trusted(KEY))
+    assert [one.kind for one in found.failures] == ["malformed"]
+    assert "while it was read" in found.failures[0].detail

@@ -215,6 +215,21 @@ def test_an_earlier_checkpoint_is_found_again(tmp_path: Path) -> None:
         assert any(f"begins with the {earlier.size} leaves" in one for one in found.proven)
 
 
+@pytest.mark.parametrize("leaves", [1, 3, 4, 7])
+def test_blocks_of_any_length_give_the_same(leaves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where leaves are written, read and hashed in many blocks, nothing comes out otherwise, earlier roots included."""
+    ledger(1).export(tmp_path / "whole", QUERIES["two"])
+    monkeypatch.setattr("ledger.evidence.covering.BLOCK_LEAVES", leaves)
+    monkeypatch.setattr("consumers.evidence.bundle_files.BLOCK_LEAVES", leaves)
+    ledger(1).export(tmp_path / "bundle", QUERIES["two"])
+    for one in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "bundle" / one.name).read_bytes() == one.read_bytes()
+    for less in range(ledger(1).sizes[0]):
+        assert verify(tmp_path / "bundle", Trusted(KEY, [ledger(1, less=less).checkpoint(0)])).ok
+    wrong = ledger(1, less=3).checkpoint(0)._replace(root=bytes(32))
+    assert [one.kind for one in verify(tmp_path / "bundle", Trusted(KEY, [wrong])).failures] == ["rolled-back"]
+
+
 def test_a_work_item_without_entries_is_proven_to_have_none(tmp_path: Path) -> None:
     """That nothing was ever recorded under a name is an answer, too."""
     ledger().export(tmp_path / "bundle", QUERIES["none such"])
