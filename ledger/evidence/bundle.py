@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 import orjson
@@ -166,20 +167,32 @@ def checkpoint_file(partition: int) -> str:
     return f"checkpoint-{partition}"
 
 
-def written_instant(milliseconds: int) -> str:
-    """An instant as a manifest has it."""
-    return format_instant(from_milliseconds(milliseconds))
+def written_time(instant: datetime) -> str:
+    """A time as a manifest has it: in UTC, with milliseconds, and microseconds where there are any."""
+    if instant.microsecond % 1_000 == 0:
+        return format_instant(instant)
+    return f"{instant.isoformat(timespec='microseconds')[:-6]}Z"
 
 
-def read_instant(text: str) -> int:
-    """The inverse of :func:`written_instant`, from the one right way to write it. Raises ``BadText``."""
+def read_time(text: str) -> datetime:
+    """The inverse of :func:`written_time`, from the one right way to write it. Raises ``BadText``."""
     try:
         instant = parse_instant(text)
     except ValueError as error:
         raise BadText(str(error)) from None
-    if format_instant(instant) != text:
+    if written_time(instant) != text:
         raise BadText("a time is written in UTC, with milliseconds")
-    return to_milliseconds(instant)
+    return instant
+
+
+def written_instant(milliseconds: int) -> str:
+    """The time of a log's clock as a manifest has it."""
+    return written_time(from_milliseconds(milliseconds))
+
+
+def read_instant(text: str) -> int:
+    """A time of a manifest as a log's clock has it: the last one that is not later. Raises ``BadText``."""
+    return to_milliseconds(read_time(text))
 
 
 def file_names(partitions: Sequence[int]) -> list[str]:

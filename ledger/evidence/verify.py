@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ledger.evidence import bundle
-from ledger.evidence.bundle import BadText, Manifest, read_instant, read_manifest, written_instant
+from ledger.evidence.bundle import BadText, Manifest, read_instant, read_manifest, read_time, written_instant
 from ledger.evidence.containers import SCATTERED, Container, opened
 from ledger.evidence.covering import MOST_FAILURES, Scope, covered, wrong_length
 from ledger.evidence.entries_file import Entries, Group, read_entries
@@ -260,7 +260,7 @@ class _Examination:
         """Every verdict and every decision, from the records."""
         manifest, query = self._manifest, self._manifest.query
         until = None if query.until is None else read_instant(query.until)
-        as_of = None if manifest.as_of is None else read_instant(manifest.as_of)
+        as_of = None if manifest.as_of is None else read_time(manifest.as_of)
         terms = Terms(query, manifest.partitions[0].partitions, until, as_of)
         marks = _Marks(len(entries))
         with (
