@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger.cloudevents import STRUCTURED_HEADERS
 from ledger.evidence.bundle import BadText, Query, entry_line, read_entry_line, read_instant, written_instant
 from ledger.evidence.verify import Trusted, verify
 from ledger.fold import Replay
@@ -111,3 +112,37 @@ def test_at_every_instant_it_is_as_time_travel_says(signed: Signed, tmp_path: Pa
             item = replay.items.get(subject)
             assert [one["pause"] for one in decisions if one["subject"] == subject] == list(item.pauses if item else ())
             assert item is None or item.instant is None or item.instant <= from_milliseconds(until)
+
+
+TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+ATTRIBUTES = st.dictionaries(
+    st.sampled_from(["id", "source", "type", "subject", "data", "actor", "actorroles", "time", "x", "specversion"]),
+    JSON,
+    max_size=3,
+)
+HEADERS = st.lists(
+    st.tuples(st.sampled_from(["content-type", "ce_id", "ce_type", "ce_data", "ce_subject", "x"]), DATA), max_size=3
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(DATA, ATTRIBUTES, st.none() | HEADERS, st.booleans()), min_size=1, max_size=6))
+def test_whatever_is_on_the_log_is_exported_and_verifies(
+    tmp_path_factory: pytest.TempPathFactory, drafts: list[tuple[bytes | None, dict[str, object], object, bool]]
+) -> None:
+    """No record that somebody may write keeps a bundle from being made, rendered, and made again."""
+    records = []
+    for at, (key, attributes, headers, is_mine) in enumerate(drafts):
+        head = {"specversion": "1.0", "id": f"e{at}", "source": "/s", "type": "pauseledger.note.added", "subject": "T"}
+        value = json.dumps(head | {"data": {"text": "t"}} | attributes).encode()
+        given_headers = STRUCTURED_HEADERS if headers is None else tuple(headers)  # type: ignore[arg-type]
+        records.append(Record(0, at, START + at, b"T" if is_mine else key, value, given_headers))
+    folder = tmp_path_factory.mktemp("any") / "bundle"
+    Signed(SIGNER, records, 1, (len(records) + 1,)).export(folder, Query(all=True, formats=("csv", "ocsf")))
+    found = verify(folder, Trusted(KEY))
+    assert found.ok, found.failures
