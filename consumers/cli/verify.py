@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from consumers.cli.ending import run_to_end
 from consumers.cli.options import AsJson, print_json
 from ledger.errors import WrongUsage
-from ledger.evidence.failures import Failure
-from ledger.evidence.notes import LONGEST_NOTE, BadNote, Checkpoint, VerifierKey, read_verifier_key
-from ledger.evidence.signatures import signed_checkpoint
-from ledger.evidence.verify import Verified
-from ledger.evidence.verify import verify as verified
 
+if TYPE_CHECKING:  # what verifies is imported when there is something to verify: other commands don't wait for it
+    from ledger.evidence.failures import Failure
+    from ledger.evidence.notes import Checkpoint, VerifierKey
+    from ledger.evidence.verify import Verified
+
+_LONGEST = 1_000_000
 Bundle = Annotated[Path, typer.Argument(metavar="PATH", help="The bundle: a folder, or a zip file.")]
 KeyOption = Annotated[
     list[str],
@@ -56,16 +57,21 @@ def verify(path: Bundle, key: KeyOption, since: Since = None, as_json: AsJson = 
 
 def _guarded(path: Path, key: VerifierKey, earlier: Sequence[Checkpoint]) -> Verified:
     """Whatever a bundle makes the verifier do, it is never taken for sound."""
+    from ledger.evidence import verify as verifier
+    from ledger.evidence.failures import Failure
+
     try:
-        return verified(path, key, earlier)
+        return verifier.verify(path, key, earlier)
     except OSError as error:
         raise WrongUsage(f"{path} can't be opened: {error.strerror}.", "Name a bundle.") from None
     except Exception as error:
         detail = f"the verifier could not make sense of it ({type(error).__name__}): please report that"
-        return Verified(False, 0, 0, [], [], [Failure("malformed", None, detail)])
+        return verifier.Verified(False, 0, 0, [], [], [Failure("malformed", None, detail)])
 
 
 def _key(given: str, bundle: Path) -> VerifierKey:
+    from ledger.evidence.notes import BadNote, read_verifier_key
+
     try:
         return read_verifier_key(given)
     except BadNote as error:
@@ -85,11 +91,14 @@ def _key(given: str, bundle: Path) -> VerifierKey:
 
 def _text(path: Path) -> str:
     with path.open("rb") as file:
-        return file.read(LONGEST_NOTE).decode()
+        return file.read(_LONGEST).decode()
 
 
 def _checkpoint(path: Path, keys: Sequence[VerifierKey]) -> Checkpoint:
     """An earlier checkpoint, which one of the given keys signed."""
+    from ledger.evidence.notes import BadNote
+    from ledger.evidence.signatures import signed_checkpoint
+
     try:
         data = _text(path).encode()
     except OSError as error:

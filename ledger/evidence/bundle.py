@@ -17,6 +17,7 @@ import orjson
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ledger.evidence.failures import shown
 from ledger.evidence.leaves import Genesis
 from ledger.record import Record
 from ledger.times import format_instant, from_milliseconds, parse_instant, to_milliseconds
@@ -146,8 +147,8 @@ def read_manifest(data: bytes) -> Manifest:
         written = manifest.as_bytes()
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in found["loc"])[:200]
-        raise BadText(f"{place or 'it'}: {found['msg'][:200]}") from None
+        place = ".".join(str(part) for part in found["loc"])
+        raise BadText(f"{shown(place)}: {shown(found['msg'])}") from None
     except (ValueError, RecursionError):
         raise BadText("it can't be written as RFC 8785 says") from None
     if written != data:

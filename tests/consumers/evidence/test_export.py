@@ -22,6 +22,7 @@ from consumers.evidence.notary import open_notary
 from consumers.settings import Settings
 from ledger.cloudevents import STRUCTURED_HEADERS
 from ledger.errors import DiskFailed, LedgerError, LogChanged, NotFound, WrongUsage
+from ledger.evidence import verify as verify_module
 from ledger.log import Draft
 from ledger.logs.sqlite import SqliteLog
 from tests.ledger.evidence.forging import read, touched
@@ -330,12 +331,11 @@ def test_wrong_usage_of_verify(signed: Ledger) -> None:
 def test_a_verifier_that_fails_refuses(signed: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should the verifier itself have a fault, what it looked at is not taken for sound."""
     bundle = signed.export("--all")
-    from consumers.cli import verify as verify_command
 
     def fail(*_: object) -> None:
         raise RecursionError("deep")
 
-    monkeypatch.setattr(verify_command, "verified", fail)
+    monkeypatch.setattr(verify_module, "verify", fail)
     found = signed.verify(bundle)
     assert (found["ok"], found["code"], found["failures"][0]["kind"]) == (False, 1, "malformed")
 

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from bench.workload import Workload, records
+from ledger.decision import decide
 from ledger.evidence.bundle import Query, written_instant
 from ledger.evidence.verify import verify
 from ledger.fold import Replay
+from ledger.times import from_milliseconds
 from tests.ledger.evidence.ledgers import (
     MINUTE,
     SIGNER,
     START,
     SUBJECTS,
     TAG_KEY,
+    Signed,
     decoded,
     ledger,
     life,
@@ -38,6 +42,7 @@ QUERIES = {
     "before all": Query(all=True, until=written_instant(START - 1)),
     "of the future": Query(subjects=("T-1",), until=written_instant(START + 9_999 * MINUTE)),
     "owner": Query(owner="user:ann"),
+    "owner until": Query(owner="user:ann", until=written_instant(START + 9 * MINUTE)),
     "verdict": Query(verdict="refused"),
     "code": Query(verdict="key-mismatch", active_from=written_instant(START)),
     "time": Query(active_to=written_instant(START + MINUTE)),
@@ -73,6 +78,30 @@ def test_all_verdicts_are_those_of_the_fold(tmp_path: Path) -> None:
     ]
     assert manifest.counts.work_items == len(replay.items) == len(SUBJECTS)
     assert {one["verdict"] for one in lines} == {"accepted", "refused", "duplicate", "malformed"}
+
+
+def test_no_verdict_depends_on_another_work_item(tmp_path: Path) -> None:
+    """On a ledger like life the verdicts of each work item alone are those of the fold over all of them."""
+    found = tuple(records(Workload(3, active=20), 1_500))
+    ends = [max(one.offset for one in found if one.partition == number) + 2 for number in range(3)]
+    signed = Signed(SIGNER, found, 3, ends)
+    signed.export(tmp_path / "bundle", QUERIES["all"])
+    assert verify(tmp_path / "bundle", KEY).ok
+    replay = Replay(3)
+    verdicts = {one.entry: one.as_dict() for one in map(replay.take, found)}
+    lines = lines_of(tmp_path / "bundle", "verdicts.jsonl")
+    assert len(lines) == len(found)
+    for line in lines:
+        del line["event"]
+        assert line == verdicts[f"{line['partition']}:{line['offset']}"]
+    assert len({one["verdict"] for one in lines}) == 4
+    last = max(one.recorded_at for one in found)
+    decisions = [
+        decide(item, pause, from_milliseconds(last)).as_dict()
+        for item in sorted(replay.items.values(), key=lambda one: one.subject)
+        for pause in item.pauses.values()
+    ]
+    assert lines_of(tmp_path / "bundle", "decisions.jsonl") == json.loads(json.dumps(decisions))
 
 
 def test_the_records_are_there_byte_for_byte(tmp_path: Path) -> None:
