@@ -68,11 +68,16 @@ class Entries:
         return bytes(self._digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)])
 
     def read(self, file: BinaryIO, numbers: Iterable[int]) -> Iterator[Record]:
-        """These records once more."""
+        """These records once more. Raises ``Refused`` for one that is not what it was when it was read before."""
         for number in numbers:
             file.seek(self._starts[number])
-            line = read_line(file)
-            yield read_entry_line(line or b"")
+            try:
+                record = read_entry_line(read_line(file) or b"")
+            except BadText:
+                record = None
+            if record is None or hashlib.sha256(record_bytes(record)).digest() != self.digest(number):
+                raise Refused("changed", "entries.jsonl was changed while it was read")
+            yield record
 
     def of_partition(self, partition: int) -> range:
         """The numbers of a partition's records."""
