@@ -45,7 +45,8 @@ async def main() -> None:
 
         granted = await tool("request_resume", **where, action_digest=digest)
         if "fence" not in granted:  # refused: nothing may be done, and it says why
-            return print(granted["reason"], granted["advice"])
+            print(granted["reason"], granted["advice"])
+            return
         permission = await tool("attempt", **where, fence=granted["fence"])
         if permission.get("may_act"):
             refunds.append(20)  # the effect, once, here
