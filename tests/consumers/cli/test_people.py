@@ -1,4 +1,4 @@
-"""What people read on the command line: one pause needs no name, a trail says how it was decided, listings say of what."""
+"""What people read on the command line: one pause needs no name, trails tell how it was decided, listings of what."""
 
 from __future__ import annotations
 
