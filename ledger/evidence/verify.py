@@ -16,7 +16,6 @@ It reads and never writes. It holds a few dozen bytes an entry, and the records 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -218,7 +217,7 @@ class _Examination:
             raise Refused("malformed", "tag-key.txt is no key") from None
         if len(tag_key) != TAG_KEY_BYTES or f"{tag_key.hex()}\n".encode() != data:
             raise Refused("malformed", "tag-key.txt is no key as it must be written")
-        if not hmac.compare_digest(tag_key_digest(tag_key), self._manifest.partitions[0].tag_key_sha256):
+        if tag_key_digest(tag_key) != self._manifest.partitions[0].tag_key_sha256:
             raise Refused("forged", "tag-key.txt is not the tag key of this ledger's trees")
         return tag_key
 
