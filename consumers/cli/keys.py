@@ -26,20 +26,23 @@ def new(
 
 
 @keys_app.command("show")
-def show(as_json: AsJson = False) -> None:
-    """Print the public key, which verifiers are given; and those before it, and the witnesses."""
-    from consumers.evidence.keys import open_keys, rotations
+def show(
+    rotations: Annotated[
+        bool, typer.Option("--rotations", help="Print the notes in which each key signed the one after it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the public key, which verifiers are given; on stderr those before it, and the witnesses'."""
+    from consumers.evidence import keys as folder
 
-    keys = open_keys(Settings.read().keys)
-    _print(str(keys.verifier), as_json)
-    if as_json:
+    keys = folder.open_keys(Settings.read().keys)
+    if rotations:
+        typer.echo("\n".join(folder.rotations(keys.folder)), nl=False)
         return
-    for key in keys.earlier:
-        typer.echo(f"Earlier: {key}")
-    for key in keys.witnesses:
-        typer.echo(f"Witness: {key}")
-    for note in rotations(keys.folder):
-        typer.echo(f"\n{note}", nl=False)
+    _print(str(keys.verifier), as_json)
+    for what, others in (("Earlier", keys.earlier), ("Witness", keys.witnesses)):
+        for key in others:
+            typer.echo(f"{what}: {key}", err=True)
 
 
 @keys_app.command("rotate")
@@ -49,7 +52,9 @@ def rotate(as_json: AsJson = False) -> None:
 
     keys = rotate_keys(Settings.read().keys)
     _print(str(keys.verifier), as_json)
-    typer.echo("Give it to all who verify, with the note in which the old key signed it: keys show.", err=True)
+    typer.echo(
+        "Give it to all who verify, with the note in which the old key signed it: keys show --rotations.", err=True
+    )
 
 
 def _print(vkey: str, as_json: bool) -> None:

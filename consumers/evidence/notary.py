@@ -16,8 +16,10 @@ from consumers.evidence.journal import Journal, Signed
 from consumers.evidence.keys import JOURNAL, open_keys
 from consumers.evidence.tile_store import TileStore, open_tiles
 from consumers.evidence.trees import Progress, Tree, published_by, refuse_unknown
+from consumers.evidence.witnesses import lines_of_strangers, lines_that_hold
 from consumers.settings import Settings
 from ledger.errors import Fenced, UnusableLog, WrongUsage
+from ledger.evidence.leaves import index_of
 from ledger.evidence.merkle import consistency_proof
 from ledger.evidence.notes import Checkpoint, Note, Signature
 from ledger.evidence.signatures import signed_by
@@ -25,7 +27,9 @@ from ledger.evidence.tiles import CHECKPOINT_PATH, subtrees_of
 from ledger.log import Identity, Log
 from ledger.logs.address import KafkaAddress, log_address
 
-_TRIES = 5
+_TRIES = 20
+_MOST_STRANGERS = 64
+"""So many lines that say nothing to us are kept beside a published checkpoint, for those to whom they do."""
 
 OpenStore = Callable[[str], TileStore]
 """Opens the files of the tree of an origin."""
@@ -125,11 +129,19 @@ class Notary:
         self._trees.pop(partition, None)
 
     def checkpoint(self, partition: int, progress: Progress | None = None) -> Signed:
-        """Bring a tree up to the log's end and sign it. Where nothing is new that is the checkpoint signed last."""
+        """Bring a tree up to the log's end and sign it. Where nothing is new that is the checkpoint signed last.
+
+        Where another notary is faster, and has signed all that the log held when this began, that one is given.
+        """
+        self.origin_of(partition)
+        wanted = index_of(self.log.bounds(partition)[1])
         for turn in range(_TRIES):
             try:
-                self.tree(partition).catch_up(progress)
-                return self._sign(self.tree(partition))
+                tree = self.tree(partition)
+                if turn and tree.signed is not None and tree.signed.checkpoint.size >= wanted:
+                    return tree.signed  # by the other notary, and published
+                tree.catch_up(progress)
+                return self._sign(tree)
             except BaseException as error:
                 self.forget(partition)
                 if not isinstance(error, Fenced) or turn == _TRIES - 1:
@@ -189,14 +201,17 @@ class Notary:
         """Publish a checkpoint of the journal, unless a newer one is; what others have signed beside it is kept."""
         for turn in range(_TRIES):
             found = store.read(CHECKPOINT_PATH)
+            strangers: list[Signature] = []
             if found is not None:
                 note, checkpoint = published_by(self.keys, signed.checkpoint.origin, found, store.where)
                 refuse_unknown(self.journal, checkpoint, store.where)
                 if checkpoint.size > signed.checkpoint.size:
                     return signed  # another notary's, which the journal has
                 if checkpoint == signed.checkpoint:
-                    signed = self.journal.add_signatures(checkpoint, note.signatures)
-            data = str(signed.note).encode()
+                    signed = self.journal.add_signatures(checkpoint, lines_that_hold(self.keys, note))
+                    strangers = lines_of_strangers(self.keys, note)[:_MOST_STRANGERS]
+            beside = signed.note._replace(signatures=(*signed.note.signatures, *strangers))
+            data = str(beside).encode()
             try:
                 if data != found:
                     store.publish(data, found)

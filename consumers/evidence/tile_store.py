@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from ledger.errors import DiskFailed, Fenced, LogUnavailable, UnusableLog, WrongUsage
 from ledger.evidence.tiles import CHECKPOINT_PATH
 
 Found = TypeVar("Found")
+_NOT_IMPLEMENTED = 501
 _MEND = "Hash the log again, which also mends tiles: pauseledger checkpoint --recheck."
 
 
@@ -156,10 +157,15 @@ class FsspecStore:
         try:
             self._files.pipe({self._at(path): data for path, data in files.items()}, mode="create")
         except OSError as error:
-            if _is_precondition(error):
+            if self._has_no_guards(error) or _is_precondition(error):
                 return False
             raise
         return True
+
+    def _has_no_guards(self, error: Exception) -> bool:
+        """Some stores that speak S3 can't write on a condition: they are asked just before, as others are."""
+        self._compares = self._compares and _status(error) != _NOT_IMPLEMENTED
+        return not self._compares
 
     def _write(self, files: Mapping[str, bytes], mend: bool) -> None:
         missing = {}
@@ -187,9 +193,12 @@ class FsspecStore:
         try:
             self._files.pipe_file(at, note, **guard)
         except OSError as error:
-            if guard and _is_precondition(error):
+            if guard and self._has_no_guards(error):
+                self._files.pipe_file(at, note)
+            elif guard and _is_precondition(error):
                 raise _published_by_another(self.where) from error
-            raise
+            else:
+                raise
 
     def drop(self, folders: Iterable[str]) -> None:
         for folder in folders:
@@ -213,6 +222,8 @@ class FsspecStore:
 def open_tiles(place: str, origin: str) -> TileStore:
     """The files of the tree of that origin, below a folder or an address."""
     below = "/".join(quote(part, safe="") for part in origin.split("/"))
+    if place.startswith("file://"):
+        place = unquote(urlsplit(place).path)  # synced and locked as any folder is, which fsspec does not
     if "://" in place:
         return FsspecStore(f"{place.rstrip('/')}/{below}")
     return FolderStore(Path(place) / below)
@@ -222,11 +233,16 @@ def _published_by_another(where: str) -> Fenced:
     return Fenced(f"Another notary has published a checkpoint at {where} in the meantime.")
 
 
-def _is_precondition(error: Any) -> bool:
+def _is_precondition(error: Exception) -> bool:
     """S3 says 412, or 409 where two write at once."""
-    cause = error.__cause__ if error.__cause__ is not None else error
-    said = getattr(cause, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return said in (409, 412) or isinstance(error, FileExistsError)
+    return _status(error) in (409, 412) or isinstance(error, FileExistsError)
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status that a library of AWS was answered with."""
+    cause: Any = error.__cause__ if error.__cause__ is not None else error
+    found = getattr(cause, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return found if isinstance(found, int) else None
 
 
 def _said(error: Exception) -> str:

@@ -6,12 +6,16 @@ holds by a key of the file ``witnesses``; it is kept beside our signature, and p
 
 from __future__ import annotations
 
-from consumers.evidence.journal import Signed
+from typing import TYPE_CHECKING
+
 from consumers.evidence.keys import Keys
-from consumers.evidence.notary import Notary
 from ledger.errors import WrongUsage
 from ledger.evidence.notes import BadNote, Note, Signature, read_checkpoint, read_note
 from ledger.evidence.signatures import Cosigned, cosigned_by
+
+if TYPE_CHECKING:
+    from consumers.evidence.journal import Signed
+    from consumers.evidence.notary import Notary
 
 _ADVICE = "Give the note that the witness returned, and have its key in the file `witnesses` of the keys' folder."
 
@@ -37,19 +41,28 @@ def add_cosignatures(notary: Notary, data: bytes) -> tuple[int, Signed]:
     if (ledger, topic) != (notary.keys.name, notary.identity.topic) or known is None or known.checkpoint != checkpoint:
         where = f"{checkpoint.origin} at {checkpoint.size} leaves"
         raise WrongUsage(f"The checkpoint of {where} with that root was not signed here.", _ADVICE)
-    added = _of_witnesses(notary.keys, note)
+    added = lines_that_hold(notary.keys, note)
+    if not added:
+        raise WrongUsage("The cosignature is not taken: it holds by no witness's key that is known.", _ADVICE)
     return partition, notary.add_signatures(partition, checkpoint, added)
 
 
-def _of_witnesses(keys: Keys, note: Note) -> list[Signature]:
-    """The signature lines that witnesses' keys hold for."""
-    numbers = {(one.name, one.number) for one in keys.witnesses}
+def lines_that_hold(keys: Keys, note: Note) -> list[Signature]:
+    """The signature lines of witnesses whose keys are known, where they hold."""
+    return [line for line in note.signatures if _holds(keys, note._replace(signatures=(line,)))]
+
+
+def lines_of_strangers(keys: Keys, note: Note) -> list[Signature]:
+    """The lines of whoever is not known here: they are nobody's claim, and left to those who know them."""
+    known = {(one.name, one.number) for one in (*keys.verifiers, *keys.witnesses)}
+    return [line for line in note.signatures if (line.name, line.number) not in known]
+
+
+def _holds(keys: Keys, note: Note) -> bool:
     try:
-        if not witnessed(keys, note):
-            raise BadNote("no witness that is known has signed it")
-    except BadNote as error:
-        raise WrongUsage(f"The cosignature is not taken: {error}.", _ADVICE) from None
-    return [one for one in note.signatures if (one.name, one.number) in numbers]
+        return bool(witnessed(keys, note))
+    except BadNote:
+        return False
 
 
 def _as_note(notary: Notary, data: bytes) -> Note:

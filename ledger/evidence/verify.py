@@ -111,6 +111,7 @@ class _Examination:
         not_proven = limits(self._manifest, Found(gaps, judged.unended))
         if not self._failures and not self._file_failures:
             self._check_renderings(not_proven)
+        self._container.refuse_changed()
         return self._result(entries, judged.counts.work_items, not_proven)
 
     def _result(self, entries: Entries, work_items: int, not_proven: Sequence[str] = ()) -> Verified:

@@ -54,11 +54,12 @@ def test_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rotated = run("keys", "rotate", "--json")
     new = json.loads(rotated.stdout)["vkey"]
     assert new != vkey
-    shown = run("keys", "show")
-    assert shown.stdout.startswith(f"{new}\nEarlier: {vkey}\n\npauseledger key rotation\n{vkey}\n{new}\n")
+    shown, notes = run("keys", "show"), run("keys", "show", "--rotations")
+    assert (shown.stdout, shown.stderr) == (f"{new}\n", f"Earlier: {vkey}\n")
+    assert notes.stdout.startswith(f"pauseledger key rotation\n{vkey}\n{new}\n")
     keys = open_keys(tmp_path / "k")
     private = [seed, keys.signer._key.private_bytes_raw().hex(), keys.tag_key.hex()]
-    output = made.output + rotated.output + shown.output
+    output = made.output + rotated.output + shown.output + notes.output
     assert [one for one in private if one in output] == []
     again = run("keys", "new", "acme")
     assert isinstance(again.exception, WrongUsage)
@@ -110,7 +111,7 @@ def test_a_witness_is_shown(acme: Acme, tmp_path: Path) -> None:
     """What it signed is added to the checkpoint, and who it was is said with its time."""
     witness = Witness("witness.example")
     (acme.keys / "witnesses").write_text(str(witness.key))
-    assert f"Witness: {witness.key}\n" in said("keys", "show")
+    assert f"Witness: {witness.key}\n" in run("keys", "show").stderr
     note = read_note(said("checkpoint").encode())
     (tmp_path / "cosigned").write_text(str(Note(note.text, (witness.line(note.text),))))
     done = run("checkpoint", "--cosigned", str(tmp_path / "cosigned"))

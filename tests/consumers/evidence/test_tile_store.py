@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from consumers.evidence.tile_store import FolderStore, FsspecStore, TileDiffers, TileStore, open_tiles
 from ledger.errors import Fenced, LogUnavailable, WrongUsage
@@ -106,6 +107,40 @@ def test_s3_itself_refuses_what_came_in_between(bucket: str, monkeypatch: pytest
         with pytest.raises(Fenced):
             store.publish(b"ours", seen)
     assert other.read("checkpoint") == b"theirs again"
+
+
+def test_a_store_without_conditional_writes(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that speaks S3 and answers 501 to a condition is asked just before, and keeps the same promises."""
+    name = uuid.uuid4().hex
+    store = open_tiles(f"{bucket}/{name}", ORIGIN)
+    assert isinstance(store, FsspecStore)
+    call = store._files._call_s3
+
+    async def without(method: str, *given: object, **named: object) -> object:
+        if named.keys() & {"IfMatch", "IfNoneMatch"}:
+            error = OSError("not implemented")
+            error.__cause__ = ClientError({"ResponseMetadata": {"HTTPStatusCode": 501}}, method)  # type: ignore[typeddict-item]
+            raise error
+        return await call(method, *given, **named)
+
+    monkeypatch.setattr(store._files, "_call_s3", without)
+    store.publish(b"one", None)
+    store.publish(b"two", b"one")
+    store.write(TILES)
+    store.write({**TILES, "tile/0/001": b"c"})
+    with pytest.raises(TileDiffers):
+        store.write({"tile/0/001": b"d"})
+    with pytest.raises(Fenced):
+        store.publish(b"three", b"one")
+    assert (store.read("checkpoint"), store.read("tile/0/001")) == (b"two", b"c")
+
+
+def test_an_address_of_a_folder_is_that_folder(tmp_path: Path) -> None:
+    """It is synced and locked as any other."""
+    store = open_tiles(f"file://{tmp_path}/my%20tiles", ORIGIN)
+    assert isinstance(store, FolderStore)
+    store.write(TILES)
+    assert open_tiles(f"{tmp_path}/my tiles", ORIGIN).read("tile/0/000") == TILES["tile/0/000"]
 
 
 def test_a_store_that_is_away_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:

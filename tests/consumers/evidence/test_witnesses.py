@@ -128,3 +128,28 @@ def test_strangers_beside_a_witness_are_left_out(acme: Acme, witness: Witness) -
     lines = (witness.line(text), Witness("stranger").line(text))
     add(acme, str(Note(text, lines)).encode())
     assert len(published(acme).signatures) == 2
+
+
+def test_lines_that_say_nothing_to_us_stay_where_they_were_put(acme: Acme, witness: Witness) -> None:
+    """A stranger's is left beside the published checkpoint and is not in the journal; a forged one goes."""
+    note = published(acme)
+    stranger = Witness("stranger").line(note.text)
+    forged = witness.line(note.text)._replace(signature=bytes(72))
+    other = note._replace(signatures=(*note.signatures, stranger, forged))
+    acme.store.publish(str(other).encode(), str(note).encode())
+    assert acme.checkpoint().note == note
+    line = witness.line(note.text)
+    add(acme, str(line).encode())
+    assert published(acme).signatures == (*note.signatures, line, stranger)
+    assert acme.signed()[0].note.signatures == (*note.signatures, line)
+
+
+def test_nobody_fills_the_journal_with_lines(acme: Acme) -> None:
+    """Whoever may write where checkpoints are published makes nothing grow but that one file."""
+    note = published(acme)
+    many = [Witness("stranger").line(note.text)._replace(number=n) for n in range(5_000)]
+    acme.store.publish(str(note._replace(signatures=(*note.signatures, *many))).encode(), str(note).encode())
+    assert acme.checkpoint().note == note
+    assert len(published(acme).signatures) == 65
+    acme.append(1)
+    assert acme.checkpoint().note == published(acme)
