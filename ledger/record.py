@@ -7,8 +7,7 @@ Nothing here looks inside a record; reading it as a CloudEvent is :mod:`ledger.c
 from __future__ import annotations
 
 import struct
-from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -64,12 +63,29 @@ def record_parts(record: Record) -> tuple[bytes, ...]:
     return head, key, _LENGTH.pack(len(value)), value, headers_bytes(headers)
 
 
-@lru_cache(maxsize=256)  # in structured mode all headers are alike
+_MOST_KEPT: Final = 256
+_LONGEST_KEPT: Final = 1_024
+"""Strangers' headers may be as large as a record: what is kept of them is short."""
+_packed: dict[Headers, bytes] = {}
+_unpacked: dict[bytes, Headers] = {}
+
+
 def headers_bytes(headers: Headers) -> bytes:
     """The headers as in :func:`record_bytes`: their count (uint32), then each one's name and value.
 
     Bytes of a name that are no UTF-8 are held as surrogate escapes, and come out as they were.
     """
+    found = _packed.get(headers)  # in structured mode all headers are alike
+    if found is None:
+        found = _pack(headers)
+        if len(found) <= _LONGEST_KEPT:
+            if len(_packed) >= _MOST_KEPT:
+                _packed.clear()
+            _packed[headers] = found
+    return found
+
+
+def _pack(headers: Headers) -> bytes:
     parts = [_LENGTH.pack(len(headers))]
     for name, value in headers:
         parts.append(_framed(name.encode(errors="surrogateescape")))
@@ -85,10 +101,16 @@ def _unframed(data: bytes, at: int) -> tuple[bytes | None, int]:
     return data[at : at + length], at + length
 
 
-@lru_cache(maxsize=256)
 def headers_from(data: bytes) -> Headers:
     """The inverse of :func:`headers_bytes`."""
-    return read_headers_bytes(data)[0]
+    found = _unpacked.get(data)
+    if found is None:
+        found = read_headers_bytes(data)[0]
+        if len(data) <= _LONGEST_KEPT:
+            if len(_unpacked) >= _MOST_KEPT:
+                _unpacked.clear()
+            _unpacked[data] = found
+    return found
 
 
 def read_headers_bytes(data: bytes, at: int = 0) -> tuple[Headers, int]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from consumers.cli.options import AsJson, LogUrl, counting, instant, print_json
 from consumers.settings import Settings
 from ledger.errors import WrongUsage
-from ledger.evidence.bundle import Format, Manifest, Query
-from ledger.evidence.statements import counted
-from ledger.times import format_instant
+
+if TYPE_CHECKING:  # other commands don't wait for what makes a bundle
+    from ledger.evidence.bundle import Format, Manifest, Query
 
 Names = Annotated[
     list[str] | None, typer.Option("--subject", metavar="S", help="A work item, with its whole history. Repeatable.")
@@ -80,6 +79,10 @@ def export(
 
 
 def _query(**members: Any) -> Query:
+    from pydantic import ValidationError
+
+    from ledger.evidence.bundle import Query
+
     try:
         return Query(**members)
     except ValidationError as error:
@@ -96,9 +99,11 @@ def _subject(given: str) -> str:
 
 
 def _time(given: str | None) -> str | None:
-    """A time as it is written into the query: in UTC, cut to milliseconds."""
+    """A time as it is written into the query."""
+    from ledger.evidence.bundle import written_time
+
     at = instant(given)
-    return None if at is None else format_instant(at)
+    return None if at is None else written_time(at)
 
 
 @contextmanager
@@ -108,6 +113,8 @@ def _progress() -> Iterator[Callable[[int | None], Callable[[int], None]]]:
 
 
 def _show(out: Path, manifest: Manifest) -> None:
+    from ledger.evidence.statements import counted
+
     counts = manifest.counts
     typer.echo(
         f"{out}: {counts.entries:,} records of {counted(counts.work_items, 'work item')}, "

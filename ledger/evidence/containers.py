@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, NamedTuple, Protocol, cast
 
 from ledger.evidence.bundle import CSV_FOLDER, PARQUET_FOLDER, in_order
 from ledger.evidence.failures import Refused, shown
@@ -44,6 +44,24 @@ class Container(Protocol):
     def open(self, name: str, buffer: int = ...) -> BinaryIO:
         """A file from its start."""
         ...
+
+    def refuse_changed(self) -> None:
+        """Raises ``Refused`` where something was written since it was opened: files are read more than once."""
+        ...
+
+
+class _Stamp(NamedTuple):
+    """Which file lies somewhere, and when it was written last."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+
+def _stamp(found: os.stat_result) -> _Stamp:
+    return _Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 class _Window(io.RawIOBase):
@@ -92,7 +110,7 @@ class ZipContainer:
     """A bundle in one zip file, opened at ``fd``. Raises ``Refused``."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self._fd, self._stamp = fd, _stamp(os.fstat(fd))
         try:
             members = read_zip(fd)
         except NoZip as error:
@@ -116,25 +134,29 @@ class ZipContainer:
         member = self._members[name]
         return _stream(_Window(self._fd, member.begin, member.size), buffer)
 
+    def refuse_changed(self) -> None:
+        if _stamp(os.fstat(self._fd)) != self._stamp:
+            raise Refused("changed", "the zip was changed while it was read")
+
 
 class FolderContainer:
     """A bundle in a folder, opened at ``fd``. Raises ``Refused``."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._sizes = dict(self._found("", fd))
+        self._stamps = dict(self._found("", fd))
 
-    def _found(self, prefix: str, fd: int) -> Iterator[tuple[str, int]]:
+    def _found(self, prefix: str, fd: int) -> Iterator[tuple[str, _Stamp]]:
         with os.scandir(fd) as entries:
             for count, entry in enumerate(entries):
                 if count >= MOST_MEMBERS:
                     raise Refused("malformed", "the folder has too many files")
                 yield from self._one(prefix + entry.name, fd, entry)
 
-    def _one(self, name: str, fd: int, entry: os.DirEntry[str]) -> Iterator[tuple[str, int]]:
+    def _one(self, name: str, fd: int, entry: os.DirEntry[str]) -> Iterator[tuple[str, _Stamp]]:
         mode = entry.stat(follow_symlinks=False)
         if stat.S_ISREG(mode.st_mode):
-            yield _acceptable(name), mode.st_size
+            yield _acceptable(name), _stamp(mode)
         elif stat.S_ISDIR(mode.st_mode) and f"{name}/" in (CSV_FOLDER, PARQUET_FOLDER):
             inner = os.open(entry.name, _PLAIN | os.O_DIRECTORY, dir_fd=fd)
             try:
@@ -148,10 +170,10 @@ class FolderContainer:
             raise Refused("malformed", f"{shown(name)} is no plain file, and none of a bundle's folders")
 
     def names(self) -> list[str]:
-        return list(self._sizes)
+        return list(self._stamps)
 
     def size(self, name: str) -> int:
-        return self._sizes[name]
+        return self._stamps[name].size
 
     def checksum(self, name: str) -> int | None:  # noqa: ARG002
         return None
@@ -167,7 +189,13 @@ class FolderContainer:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise Refused("malformed", f"{shown(name)} is no plain file")
-        return _stream(_Window(fd, 0, self._sizes[name], owned=True), buffer)
+        return _stream(_Window(fd, 0, self.size(name), owned=True), buffer)
+
+    def refuse_changed(self) -> None:
+        now = dict(self._found("", self._fd))
+        if now != self._stamps:
+            name = min(one for one in {*now, *self._stamps} if now.get(one) != self._stamps.get(one))
+            raise Refused("changed", f"{name} was changed while the bundle was read")
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.record import Record, headers_bytes, read_headers_bytes, read_record_bytes, record_bytes
+from ledger.record import Record, headers_bytes, headers_from, read_headers_bytes, read_record_bytes, record_bytes
 
 NUMBERS = st.integers(min_value=0, max_value=2**64 - 1)
 BYTES = st.none() | st.binary(max_size=40)
@@ -60,3 +62,16 @@ def test_null_and_empty_differ() -> None:
 def test_an_entry_is_named_by_partition_and_offset() -> None:
     """The name of an entry is what the protocol writes."""
     assert Record(2, 17, 0, None, None).entry == "2:17"
+
+
+def test_large_headers_are_not_kept() -> None:
+    """Whoever writes many records with large headers doesn't fill the memory of whoever reads them."""
+    tracemalloc.start()
+    try:
+        for number in range(64):
+            data = headers_bytes((("x", b"%d" % number * 50_000), *[("", None)] * 500))
+            assert headers_bytes(headers_from(data)) == data
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000

@@ -184,6 +184,10 @@ def other_manifests(files: Files) -> Mutants:
         "a member twice": text.replace(b'"version":1', b'"version":1,"version":1'),
         "deep": b"[" * 100_000,
         "deep inside": text.replace(b'"version":1', b'"version":' + b"[" * 50_000 + b"]" * 50_000),
+        "a surrogate": text.replace(b'"ledger":"', b'"ledger":"\\ud800', 1),
+        "a giant number": text.replace(b'"size":', b'"size":' + b"9" * 5_000, 1),
+        "no number": text.replace(b'"version":1', b'"version":NaN'),
+        "a name that a terminal acts on": text.replace(b'"version":1', b'"version":1,"\\u001b[2J":1'),
         "no object": b"[]",
         "null": b"null",
     }.items():

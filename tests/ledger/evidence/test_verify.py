@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from bench.workload import Workload, records
+from ledger.decision import decide
 from ledger.evidence.bundle import Query, written_instant
-from ledger.evidence.verify import verify
+from ledger.evidence.verify import Trusted, verify
 from ledger.fold import Replay
+from ledger.times import from_milliseconds
 from tests.ledger.evidence.ledgers import (
     MINUTE,
     SIGNER,
     START,
     SUBJECTS,
     TAG_KEY,
+    Signed,
     decoded,
     ledger,
     life,
@@ -38,6 +42,7 @@ QUERIES = {
     "before all": Query(all=True, until=written_instant(START - 1)),
     "of the future": Query(subjects=("T-1",), until=written_instant(START + 9_999 * MINUTE)),
     "owner": Query(owner="user:ann"),
+    "owner until": Query(owner="user:ann", until=written_instant(START + 9 * MINUTE)),
     "verdict": Query(verdict="refused"),
     "code": Query(verdict="key-mismatch", active_from=written_instant(START)),
     "time": Query(active_to=written_instant(START + MINUTE)),
@@ -51,7 +56,7 @@ def test_what_is_exported_verifies(query: Query, partitions: int, tmp_path: Path
     if partitions == 1 and query.partitions:
         query = query.model_copy(update={"partitions": (0,)})
     manifest = ledger(partitions).export(tmp_path / "bundle", query)
-    found = verify(tmp_path / "bundle", KEY)
+    found = verify(tmp_path / "bundle", Trusted(KEY))
     assert found.failures == []
     assert found.ok
     assert (found.entries, found.work_items) == (manifest.counts.entries, manifest.counts.work_items)
@@ -73,6 +78,30 @@ def test_all_verdicts_are_those_of_the_fold(tmp_path: Path) -> None:
     ]
     assert manifest.counts.work_items == len(replay.items) == len(SUBJECTS)
     assert {one["verdict"] for one in lines} == {"accepted", "refused", "duplicate", "malformed"}
+
+
+def test_no_verdict_depends_on_another_work_item(tmp_path: Path) -> None:
+    """On a ledger like life the verdicts of each work item alone are those of the fold over all of them."""
+    found = tuple(records(Workload(3, active=20), 1_500))
+    ends = [max(one.offset for one in found if one.partition == number) + 2 for number in range(3)]
+    signed = Signed(SIGNER, found, 3, ends)
+    signed.export(tmp_path / "bundle", QUERIES["all"])
+    assert verify(tmp_path / "bundle", Trusted(KEY)).ok
+    replay = Replay(3)
+    verdicts = {one.entry: one.as_dict() for one in map(replay.take, found)}
+    lines = lines_of(tmp_path / "bundle", "verdicts.jsonl")
+    assert len(lines) == len(found)
+    for line in lines:
+        del line["event"]
+        assert line == verdicts[f"{line['partition']}:{line['offset']}"]
+    assert len({one["verdict"] for one in lines}) == 4
+    last = max(one.recorded_at for one in found)
+    decisions = [
+        decide(item, pause, from_milliseconds(last)).as_dict()
+        for item in sorted(replay.items.values(), key=lambda one: one.subject)
+        for pause in item.pauses.values()
+    ]
+    assert lines_of(tmp_path / "bundle", "decisions.jsonl") == json.loads(json.dumps(decisions))
 
 
 def test_the_records_are_there_byte_for_byte(tmp_path: Path) -> None:
@@ -171,7 +200,7 @@ def test_chosen_work_items_are_whole(tmp_path: Path) -> None:
     """A work item that was chosen for one entry is there with all of them, and that others may be missing is said."""
     ledger(1).export(tmp_path / "bundle", QUERIES["time"])
     assert len(lines_of(tmp_path / "bundle", "entries.jsonl")) == len(life("T-1")) + 3
-    found = verify(tmp_path / "bundle", KEY)
+    found = verify(tmp_path / "bundle", Trusted(KEY))
     assert any("left out" in one for one in found.not_proven)
 
 
@@ -181,15 +210,30 @@ def test_an_earlier_checkpoint_is_found_again(tmp_path: Path) -> None:
     whole.export(tmp_path / "bundle", QUERIES["one"])
     for less in range(whole.sizes[0]):
         earlier = ledger(1, less=less).checkpoint(0)
-        found = verify(tmp_path / "bundle", KEY, [earlier])
+        found = verify(tmp_path / "bundle", Trusted(KEY, [earlier]))
         assert found.ok
         assert any(f"begins with the {earlier.size} leaves" in one for one in found.proven)
+
+
+@pytest.mark.parametrize("leaves", [1, 3, 4, 7])
+def test_blocks_of_any_length_give_the_same(leaves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where leaves are written, read and hashed in many blocks, nothing comes out otherwise, earlier roots included."""
+    ledger(1).export(tmp_path / "whole", QUERIES["two"])
+    monkeypatch.setattr("ledger.evidence.covering.BLOCK_LEAVES", leaves)
+    monkeypatch.setattr("consumers.evidence.bundle_files.BLOCK_LEAVES", leaves)
+    ledger(1).export(tmp_path / "bundle", QUERIES["two"])
+    for one in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "bundle" / one.name).read_bytes() == one.read_bytes()
+    for less in range(ledger(1).sizes[0]):
+        assert verify(tmp_path / "bundle", Trusted(KEY, [ledger(1, less=less).checkpoint(0)])).ok
+    wrong = ledger(1, less=3).checkpoint(0)._replace(root=bytes(32))
+    assert [one.kind for one in verify(tmp_path / "bundle", Trusted(KEY, [wrong])).failures] == ["rolled-back"]
 
 
 def test_a_work_item_without_entries_is_proven_to_have_none(tmp_path: Path) -> None:
     """That nothing was ever recorded under a name is an answer, too."""
     ledger().export(tmp_path / "bundle", QUERIES["none such"])
-    found = verify(tmp_path / "bundle", KEY)
+    found = verify(tmp_path / "bundle", Trusted(KEY))
     assert found.ok
     assert (found.entries, found.work_items) == (0, 0)
     assert any("Every entry of 'T-nobody'" in one and "0 records" in one for one in found.proven)
