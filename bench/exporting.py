@@ -24,7 +24,7 @@ from consumers.evidence.notary import open_notary
 from consumers.settings import Settings
 from ledger.evidence.leaves import LEAF_BYTES
 from ledger.evidence.notes import VerifierKey
-from ledger.evidence.verify import verify
+from ledger.evidence.verify import Trusted, verify
 
 _BLOCK = 1024 * 1024
 _MIB = 1024 * 1024
@@ -126,7 +126,7 @@ def export_and_verify(sizes: Sizes) -> list[Reported]:
         verified_one = ledger.run("verify", str(one), "--key", key)
         leaves = one / "leaves-0"
         reading = _median(lambda: _read(leaves), lambda: _forgotten(one), sizes.few_rounds)
-        verifying = _median(lambda: verify(one, ledger.key), lambda: _forgotten(one), sizes.few_rounds)
+        verifying = _median(lambda: verify(one, Trusted(ledger.key)), lambda: _forgotten(one), sizes.few_rounds)
         data = leaves.read_bytes()
         hashing = _median(lambda: _hash(data), lambda: None, sizes.few_rounds)
         values = [

@@ -30,40 +30,40 @@ def _exact_integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= _LONGEST_INTEGER else float(digits)
 
 
-def _too_deep(text: bytes) -> bool:
+def _too_deep(text: bytes, deepest: int) -> bool:
     """Whether the brackets of a text, outside its strings, nest deeper than is read."""
     bare = _STRING.sub(b"", text)
     level = 0
     for bracket in re.findall(rb"[\[\]{}]", bare):
         level += 1 if bracket in b"[{" else -1
-        if level > DEEPEST:
+        if level > deepest:
             return True
     return False
 
 
-def _refuse_too_deep(text: bytes) -> None:
-    if text.count(b"[") + text.count(b"{") > DEEPEST and _too_deep(text):
-        raise ValueError(f"nested deeper than {DEEPEST} levels")
+def _refuse_too_deep(text: bytes, deepest: int) -> None:
+    if text.count(b"[") + text.count(b"{") > deepest and _too_deep(text, deepest):
+        raise ValueError(f"nested deeper than {deepest} levels")
 
 
-def _read_exactly(text: bytes) -> Any:
-    _refuse_too_deep(text)
+def _read_exactly(text: bytes, deepest: int) -> Any:
+    _refuse_too_deep(text, deepest)
     value = json.loads(text.decode("utf-8"), parse_int=_exact_integer, parse_constant=_refuse_constant)
     if b"\\u" in text:
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises where a surrogate stands alone
     return value
 
 
-def read_json(text: bytes) -> Any:
+def read_json(text: bytes, deepest: int = DEEPEST) -> Any:
     """The value of a JSON text. Raises ``ValueError``."""
-    if len(text) > 2 * DEEPEST:  # a shorter text that closes its brackets can't nest deeper
-        _refuse_too_deep(text)
+    if len(text) > 2 * deepest:  # a shorter text that closes its brackets can't nest deeper
+        _refuse_too_deep(text, deepest)
     if _LONG_NUMBER in text.translate(_DIGITS_AS_ONES):
-        return _read_exactly(text)
+        return _read_exactly(text, deepest)
     try:
         return orjson.loads(text)
     except ValueError:
-        return _read_exactly(text)  # a number beyond a double's range is JSON all the same
+        return _read_exactly(text, deepest)  # a number beyond a double's range is JSON all the same
 
 
 def _parts(a: Any, b: Any) -> list[tuple[Any, Any]] | None:

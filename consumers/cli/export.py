@@ -12,7 +12,6 @@ import typer
 from consumers.cli.options import AsJson, LogUrl, counting, instant, print_json
 from consumers.settings import Settings
 from ledger.errors import WrongUsage
-from ledger.times import format_instant
 
 if TYPE_CHECKING:  # other commands don't wait for what makes a bundle
     from ledger.evidence.bundle import Format, Manifest, Query
@@ -100,9 +99,11 @@ def _subject(given: str) -> str:
 
 
 def _time(given: str | None) -> str | None:
-    """A time as it is written into the query: in UTC, cut to milliseconds."""
+    """A time as it is written into the query."""
+    from ledger.evidence.bundle import written_time
+
     at = instant(given)
-    return None if at is None else format_instant(at)
+    return None if at is None else written_time(at)
 
 
 @contextmanager

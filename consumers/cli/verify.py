@@ -18,7 +18,7 @@ from ledger.errors import WrongUsage
 if TYPE_CHECKING:  # what verifies is imported when there is something to verify: other commands don't wait for it
     from ledger.evidence.failures import Failure
     from ledger.evidence.notes import Checkpoint, VerifierKey
-    from ledger.evidence.verify import Verified
+    from ledger.evidence.verify import Trusted, Verified
 
 _LONGEST = 1_000_000
 Bundle = Annotated[Path, typer.Argument(metavar="PATH", help="The bundle: a folder, or a zip file.")]
@@ -37,16 +37,25 @@ Since = Annotated[
 ]
 
 
-def verify(path: Bundle, key: KeyOption, since: Since = None, as_json: AsJson = False) -> None:
+Witness = Annotated[
+    list[str] | None,
+    typer.Option("--witness", metavar="VKEY", help="The key of a witness that must have cosigned. Repeatable."),
+]
+
+
+def verify(path: Bundle, key: KeyOption, since: Since = None, witness: Witness = None, as_json: AsJson = False) -> None:
     """Verify an export: that nothing in it was changed, withheld or added, and each verdict and decision again.
 
     No network, no log, no index. Exit code 0 only when everything holds, 1 when the bundle is refused.
     """
-    keys = [_key(one, path) for one in key]
+    from ledger.evidence.verify import Trusted
+
+    keys = [_key("--key", one, path) for one in key]
     earlier = [_checkpoint(one, keys) for one in since or []]
     if len({one.origin for one in earlier}) < len(earlier):
         raise WrongUsage("Two earlier checkpoints are of one partition.", "Give one of each.")
-    found = _guarded(path, keys[0], earlier)
+    witnesses = [_key("--witness", one, path) for one in witness or []]
+    found = _guarded(path, Trusted(keys[0], earlier, witnesses))
     if as_json:
         print_json(found.as_dict())
     else:
@@ -55,13 +64,13 @@ def verify(path: Bundle, key: KeyOption, since: Since = None, as_json: AsJson = 
         raise typer.Exit(1)
 
 
-def _guarded(path: Path, key: VerifierKey, earlier: Sequence[Checkpoint]) -> Verified:
+def _guarded(path: Path, trusted: Trusted) -> Verified:
     """Whatever a bundle makes the verifier do, it is never taken for sound."""
     from ledger.evidence import verify as verifier
     from ledger.evidence.failures import Failure
 
     try:
-        return verifier.verify(path, key, earlier)
+        return verifier.verify(path, trusted)
     except OSError as error:
         raise WrongUsage(f"{path} can't be opened: {error.strerror}.", "Name a bundle.") from None
     except Exception as error:
@@ -69,7 +78,7 @@ def _guarded(path: Path, key: VerifierKey, earlier: Sequence[Checkpoint]) -> Ver
         return verifier.Verified(False, 0, 0, [], [], [Failure("malformed", None, detail)])
 
 
-def _key(given: str, bundle: Path) -> VerifierKey:
+def _key(option: str, given: str, bundle: Path) -> VerifierKey:
     from ledger.evidence.notes import BadNote, read_verifier_key
 
     try:
@@ -82,11 +91,11 @@ def _key(given: str, bundle: Path) -> VerifierKey:
             raise WrongUsage("That key is the bundle's own: it proves nothing.", "Get the key from the ledger's owner.")
         return read_verifier_key(_text(path))
     except FileNotFoundError:
-        raise WrongUsage(f"--key: {problem}, and there is no such file.", "Give NAME+ID+KEY.") from None
+        raise WrongUsage(f"{option}: {problem}, and there is no such file.", "Give NAME+ID+KEY.") from None
     except OSError as error:
-        raise WrongUsage(f"--key {given} can't be read: {error.strerror}.") from None
+        raise WrongUsage(f"{option} {given} can't be read: {error.strerror}.") from None
     except (BadNote, UnicodeDecodeError, ValueError) as error:
-        raise WrongUsage(f"--key {given} has no verifier key: {error}.", "Give NAME+ID+KEY.") from None
+        raise WrongUsage(f"{option} {given} has no verifier key: {error}.", "Give NAME+ID+KEY.") from None
 
 
 def _text(path: Path) -> str:

@@ -17,7 +17,16 @@ from typing import BinaryIO, NamedTuple
 
 from ledger.errors import LogChanged, NotFound, UnusableLog, WrongUsage
 from ledger.evidence import bundle
-from ledger.evidence.bundle import Counts, CoveredPartition, FileDigest, Manifest, Query, read_instant, written_instant
+from ledger.evidence.bundle import (
+    Counts,
+    CoveredPartition,
+    FileDigest,
+    Manifest,
+    Query,
+    read_instant,
+    read_time,
+    written_instant,
+)
 from ledger.evidence.containers import SCATTERED
 from ledger.evidence.covering import BLOCK_LEAVES, gaps_in
 from ledger.evidence.entries_file import Entries, Group
@@ -242,7 +251,7 @@ class _Bundle:
         """Verdicts come work item by work item, and are put into the order of the entries afterwards."""
         spool = self._folder / "spool"
         starts = array("Q", [_NONE]) * len(self._entries)
-        as_of = None if self._as_of is None else read_instant(self._as_of)
+        as_of = None if self._as_of is None else read_time(self._as_of)
         terms = Terms(self._query, self._count, self._until, as_of)
         with (
             (self._folder / bundle.ENTRIES).open("rb", buffering=SCATTERED) as file,

@@ -14,16 +14,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from consumers.evidence.bundle_files import Notary, Progress, Tree, write_bundle
-from consumers.evidence.keys import Keys, open_keys
-from consumers.evidence.notary import latest
-from consumers.evidence.trees import genesis_of
+from consumers.evidence.exporters_keys import ExportersKeys, open_exporters_keys
+from consumers.evidence.tile_store import open_tiles
 from consumers.settings import Settings
-from ledger.errors import DiskFailed, LogChanged, NotFound, WrongUsage
+from ledger.errors import DiskFailed, LogChanged, NotFound, UnusableLog, WrongUsage
 from ledger.evidence.bundle import Manifest, Query, in_order
 from ledger.evidence.manifest_check import query_problem
 from ledger.evidence.notes import BadNote, Checkpoint
 from ledger.evidence.renderings import all_names
 from ledger.evidence.signatures import signed_checkpoint
+from ledger.evidence.tiles import CHECKPOINT_PATH
 from ledger.evidence.zips import write_zip
 from ledger.log import Identity, Log
 from ledger.partitions import partition_of
@@ -35,21 +35,22 @@ VERDICTS = ("accepted", "refused", "duplicate", "malformed")
 
 
 def export(settings: Settings, query: Query, out: Path, progress: Callable[[int | None], Progress]) -> Manifest:
-    """Write the bundle of a query to ``out``: a folder, or a zip where the name ends so. ``progress`` is given the
-    number of entries under the checkpoints, and gives who is told of those read and judged.
+    """Write the bundle of a query to ``out``: a folder, or a zip where the name ends so. ``progress`` is given how
+    many entries will be read and judged, where that is known, and gives who is told of them.
 
     Raises ``WrongUsage`` where something lies there or the query can't be meant, ``NotFound`` where there is no
     checkpoint or nothing to export, ``LogChanged`` where the log is not what was signed.
     """
     refuse_bad_query(query)
     _refuse_bad_place(out)
-    keys = open_keys(settings.keys)
+    keys = open_exporters_keys(settings.keys)
     if "parquet" in query.formats:
         import consumers.evidence.parquet  # noqa: F401  # says what is missing before anything is read
     log = settings.open_log()
     try:
         trees = list(_trees(settings, keys, log, query))
-        count_on = progress(sum(tree.checkpoint.size - 1 for tree in trees))
+        covered = sum(tree.checkpoint.size - 1 for tree in trees)
+        count_on = progress(2 * covered if query.all else None)  # read and judged; of a part nobody knows before
         with _beside(out) as folder:
             manifest = write_bundle(folder, query, trees, Notary(keys.verifier, keys.tag_key), count_on)
             _put_in_place(folder, manifest, out)
@@ -77,12 +78,12 @@ def _refuse_bad_place(out: Path) -> None:
         raise WrongUsage("--out names no file.", "Name a folder that isn't there yet, or a file that ends in .zip.")
 
 
-def _trees(settings: Settings, keys: Keys, log: Log, query: Query) -> Iterator[Tree]:
+def _trees(settings: Settings, keys: ExportersKeys, log: Log, query: Query) -> Iterator[Tree]:
     """The trees that a query may need."""
     identity = log.identity()
     for partition in _partitions(query, identity):
-        genesis = genesis_of(keys, identity, partition)
-        note = latest(settings, partition)
+        genesis = keys.genesis(identity, partition)
+        note = open_tiles(settings.tiles_place, genesis.origin).read(CHECKPOINT_PATH)
         if note is None:
             raise NotFound(f"No checkpoint of {genesis.origin} was signed yet.", "Sign one: pauseledger checkpoint.")
         try:
@@ -92,6 +93,8 @@ def _trees(settings: Settings, keys: Keys, log: Log, query: Query) -> Iterator[T
                 f"The checkpoint of {genesis.origin} is not signed by the key of now: {error}.",
                 "Sign it: pauseledger checkpoint.",
             ) from None
+        if checkpoint.origin != genesis.origin:
+            raise UnusableLog(f"The checkpoint published for {genesis.origin} is of {checkpoint.origin}.")
         yield Tree(genesis, checkpoint, note, _Reader(log, partition, checkpoint))
 
 
@@ -131,7 +134,7 @@ def _beside(out: Path) -> Iterator[Path]:
         place = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     try:
         folder = place / "bundle"
-        folder.mkdir()
+        folder.mkdir(mode=0o700)  # what is in a bundle is for whoever is given it: nobody else on this machine
         with _disk(out):
             yield folder
     finally:
@@ -150,7 +153,7 @@ def _put_in_place(folder: Path, manifest: Manifest, out: Path) -> None:
     names = in_order(all_names(manifest))
     if out.suffix == ".zip":
         packed = folder.parent / "bundle.zip"
-        with packed.open("xb") as file:
+        with os.fdopen(os.open(packed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             write_zip(file, folder, names)
         _sync(packed)
         try:

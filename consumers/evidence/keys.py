@@ -88,7 +88,7 @@ def open_keys(folder: Path) -> Keys:
         name,
         signer,
         signer.verifier,
-        _read_tag_key(folder / TAG_KEY),
+        read_tag_key(folder / TAG_KEY),
         _read_witnesses(folder / WITNESSES),
         tuple(_earlier(folder, signer.verifier)),
     )
@@ -183,7 +183,8 @@ def _read_signer(path: Path) -> Signer:
     return signer
 
 
-def _read_tag_key(path: Path) -> bytes:
+def read_tag_key(path: Path) -> bytes:
+    """The key of the tags, from its file. Raises ``UnusableLog``, or ``WrongUsage`` where others can read it."""
     text = _read_secret(path).decode(errors="replace").strip()
     if not _SECRET.match(text):
         raise UnusableLog(f"{path} is no tag key, or is damaged.", _TAKE_COPY)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 import orjson
@@ -166,20 +167,32 @@ def checkpoint_file(partition: int) -> str:
     return f"checkpoint-{partition}"
 
 
-def written_instant(milliseconds: int) -> str:
-    """An instant as a manifest has it."""
-    return format_instant(from_milliseconds(milliseconds))
+def written_time(instant: datetime) -> str:
+    """A time as a manifest has it: in UTC, with milliseconds, and microseconds where there are any."""
+    if instant.microsecond % 1_000 == 0:
+        return format_instant(instant)
+    return f"{instant.isoformat(timespec='microseconds')[:-6]}Z"
 
 
-def read_instant(text: str) -> int:
-    """The inverse of :func:`written_instant`, from the one right way to write it. Raises ``BadText``."""
+def read_time(text: str) -> datetime:
+    """The inverse of :func:`written_time`, from the one right way to write it. Raises ``BadText``."""
     try:
         instant = parse_instant(text)
     except ValueError as error:
         raise BadText(str(error)) from None
-    if format_instant(instant) != text:
+    if written_time(instant) != text:
         raise BadText("a time is written in UTC, with milliseconds")
-    return to_milliseconds(instant)
+    return instant
+
+
+def written_instant(milliseconds: int) -> str:
+    """The time of a log's clock as a manifest has it."""
+    return written_time(from_milliseconds(milliseconds))
+
+
+def read_instant(text: str) -> int:
+    """A time of a manifest as a log's clock has it: the last one that is not later. Raises ``BadText``."""
+    return to_milliseconds(read_time(text))
 
 
 def file_names(partitions: Sequence[int]) -> list[str]:
@@ -240,6 +253,14 @@ def _header(content: Any) -> tuple[str, bytes | None]:
 
 def read_entry_line(line: bytes) -> Record:
     """The record of a line, without its end. Raises ``BadText`` for a line that is written in any other way."""
+    record = entry_of(line)
+    if entry_line(record) != line:
+        raise BadText("it is a record, but not as it must be written")
+    return record
+
+
+def entry_of(line: bytes) -> Record:
+    """The record of a line, however it is written. Raises ``BadText``."""
     try:
         content = orjson.loads(line)
         record = Record(
@@ -250,11 +271,8 @@ def read_entry_line(line: bytes) -> Record:
             _bytes_from_json(content["value"]),
             tuple([_header(one) for one in content["headers"]]),
         )
-        written = entry_line(record)
     except (ValueError, TypeError, LookupError, AttributeError, binascii.Error):
         raise BadText("it is no record") from None
-    if written != line:
-        raise BadText("it is a record, but not as it must be written")
     return record
 
 

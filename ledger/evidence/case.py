@@ -8,13 +8,14 @@ judged by itself, with the indexer's own fold, and a verifier holds one at a tim
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
 from ledger.cloudevents import read_event, shown_event
 from ledger.decision import decide
 from ledger.events import LedgerEvent
-from ledger.evidence.bundle import Query, read_instant
+from ledger.evidence.bundle import Query, read_time
 from ledger.fold import READ_AHEAD, Replay
 from ledger.json_text import write_json
 from ledger.packet import WorkItem
@@ -47,8 +48,8 @@ class Case:
         self._replay = Replay(partitions)
         self._until = until
         self._query = query
-        self._from = None if query.active_from is None else read_instant(query.active_from)
-        self._to = None if query.active_to is None else read_instant(query.active_to)
+        self._from = None if query.active_from is None else read_time(query.active_from)
+        self._to = None if query.active_to is None else read_time(query.active_to)
         self._is_active = False
 
     @property
@@ -73,7 +74,7 @@ class Case:
         """Whether an entry is one that the query looks for."""
         if self._query.verdict not in (None, verdict.verdict, verdict.code):
             return False
-        at = verdict.recorded_at
+        at = from_milliseconds(verdict.recorded_at)
         return (self._from is None or at >= self._from) and (self._to is None or at < self._to)
 
     def is_wanted(self) -> bool:
@@ -85,14 +86,12 @@ class Case:
         item = self.item
         return item is not None and any(one.owner == self._query.owner for one in item.executions.values())
 
-    def decisions(self, as_of: int | None) -> Iterator[tuple[str, bytes]]:
+    def decisions(self, as_of: datetime | None) -> Iterator[tuple[str, bytes]]:
         """The entry that opened each pause, and the line of ``decisions.jsonl``, in the order opened."""
         item = self.item
         if item is None or as_of is None:
             return
-        instant = from_milliseconds(as_of)
-        if item.instant is not None and item.instant > instant:
-            instant = item.instant
+        instant = as_of if item.instant is None else max(as_of, item.instant)
         for pause in item.pauses.values():
             yield item.entry(pause.opened), write_json(decide(item, pause, instant).as_dict())
 

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO, NamedTuple
 
-from ledger.evidence.bundle import BadText, read_entry_line
+from ledger.evidence.bundle import BadText, entry_of, read_entry_line
 from ledger.evidence.case import ends
 from ledger.evidence.failures import Refused
 from ledger.evidence.lines import Grouped, read_line
@@ -68,15 +68,15 @@ class Entries:
         return bytes(self._digests[DIGEST_BYTES * number : DIGEST_BYTES * (number + 1)])
 
     def read(self, file: BinaryIO, numbers: Iterable[int]) -> Iterator[Record]:
-        """These records once more. Raises ``Refused`` for one that is not what it was when it was read before."""
+        """These records once more. Raises ``Refused`` where they are not what they were."""
         for number in numbers:
             file.seek(self._starts[number])
             try:
-                record = read_entry_line(read_line(file) or b"")
+                record = entry_of(read_line(file) or b"")
             except BadText:
-                record = None
-            if record is None or hashlib.sha256(record_bytes(record)).digest() != self.digest(number):
-                raise Refused("changed", "entries.jsonl was changed while it was read")
+                raise _changed_meanwhile() from None
+            if hashlib.sha256(record_bytes(record)).digest() != self.digest(number):
+                raise _changed_meanwhile()
             yield record
 
     def of_partition(self, partition: int) -> range:
@@ -108,6 +108,10 @@ def read_entries(file: BinaryIO, ends: Mapping[int, int], partitions: int, until
         entries.add(record, start)
         start += len(line) + 1
         last = (record.partition, record.offset)
+
+
+def _changed_meanwhile() -> Refused:
+    return Refused("malformed", "entries.jsonl was changed while it was read")
 
 
 def _refuse_misplaced(record: Record, last: tuple[int, int], ends: Mapping[int, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import BinaryIO, NamedTuple
 
 from ledger.evidence.bundle import Counts, Query
@@ -13,12 +14,12 @@ Progress = Callable[[int], None]
 
 
 class Terms(NamedTuple):
-    """How a bundle is judged. Times are in milliseconds since 1970."""
+    """How a bundle is judged: of entries up to ``until`` (milliseconds since 1970), as of an instant."""
 
     query: Query
     partitions: int
     until: int | None
-    as_of: int | None
+    as_of: datetime | None
 
 
 class Judged(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from ledger.evidence.bundle import WRITERS, BadText, CoveredPartition, Manifest, Query, read_instant
+from ledger.evidence.bundle import WRITERS, BadText, CoveredPartition, Manifest, Query, read_time
 from ledger.evidence.failures import shown
 from ledger.evidence.view import RENDERING
 from ledger.partitions import partition_of
@@ -25,7 +25,7 @@ def query_problem(query: Query) -> str | None:
     try:
         for time in (query.active_from, query.active_to, query.until):
             if time is not None:
-                read_instant(time)
+                read_time(time)
     except BadText as error:
         return str(error)
     return None
@@ -67,7 +67,7 @@ def _problems(manifest: Manifest) -> Iterator[str]:
         yield "its partitions are not those that its query needs"
     if manifest.as_of is not None:
         try:
-            read_instant(manifest.as_of)
+            read_time(manifest.as_of)
         except BadText as error:
             yield f"as_of: {error}"
 

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from ledger.evidence.lines import lines
-from ledger.json_text import read_json
+from ledger.json_text import DEEPEST, read_json
+
+_DEEPEST = DEEPEST + 8
+"""An event of the deepest that is read lies in its verdict, and its data in the event."""
 
 
 class Rows:
@@ -18,4 +21,4 @@ class Rows:
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         with self._open() as file:
             for line in lines(file):
-                yield read_json(line)
+                yield read_json(line, _DEEPEST)

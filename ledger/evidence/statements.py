@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ledger.evidence.bundle import Manifest
+from ledger.evidence.bundle import Manifest, written_instant
 from ledger.evidence.failures import shown
 from ledger.evidence.notes import Checkpoint
 from ledger.evidence.view import RENDERING
@@ -26,6 +26,14 @@ class Found(NamedTuple):
     """Offsets without a readable record, as the notary says."""
     unended: int
     """Work items without an entry later than ``until``."""
+
+
+class Seen(NamedTuple):
+    """A witness saw the checkpoint of a tree, at a time by its own clock."""
+
+    witness: str
+    origin: str
+    at_seconds: int
 
 
 def limits(manifest: Manifest, found: Found) -> list[str]:
@@ -56,6 +64,7 @@ def proven(
     manifest: Manifest,
     checkpoints: Sequence[Checkpoint],
     earlier: Sequence[Checkpoint],
+    seen: Sequence[Seen] = (),
 ) -> list[str]:
     """What a bundle proves in which nothing was found to be wrong."""
     said = [
@@ -63,6 +72,10 @@ def proven(
         for one in checkpoints
     ]
     said += [f"{one.origin} begins with the {one.size} leaves of the earlier checkpoint." for one in earlier]
+    said += [
+        f"The witness {one.witness} saw {one.origin} so at {written_instant(1_000 * one.at_seconds)}, by its own clock."
+        for one in seen
+    ]
     said.append(_complete(manifest))
     counts = manifest.counts
     said.append(

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ledger.evidence import bundle
-from ledger.evidence.bundle import BadText, Manifest, read_instant, read_manifest, written_instant
+from ledger.evidence.bundle import BadText, Manifest, read_instant, read_manifest, read_time, written_instant
 from ledger.evidence.containers import SCATTERED, Container, opened
 from ledger.evidence.covering import MOST_FAILURES, Scope, covered, wrong_length
 from ledger.evidence.entries_file import Entries, Group, read_entries
@@ -33,11 +33,11 @@ from ledger.evidence.judging import Judged, Sink, Terms, judge
 from ledger.evidence.leaves import TAG_KEY_BYTES, tag_key_digest
 from ledger.evidence.lines import lines
 from ledger.evidence.manifest_check import manifest_problem
-from ledger.evidence.notes import LONGEST_NOTE, BadNote, Checkpoint, VerifierKey
+from ledger.evidence.notes import LONGEST_NOTE, BadNote, Checkpoint, VerifierKey, read_note
 from ledger.evidence.renderings import all_names, renderings, view_of
 from ledger.evidence.rows import Rows
-from ledger.evidence.signatures import ForgedNote, signed_checkpoint
-from ledger.evidence.statements import NO_BUNDLE_PROVES, Found, limits, proven
+from ledger.evidence.signatures import ForgedNote, cosigned_by, signed_checkpoint
+from ledger.evidence.statements import NO_BUNDLE_PROVES, Found, Seen, limits, proven
 from ledger.evidence.view import RENDERING
 from ledger.partitions import partition_of
 
@@ -60,14 +60,21 @@ class Verified(NamedTuple):
         return self._asdict() | {"failures": [one.as_dict() for one in self.failures]}
 
 
-def verify(path: Path, key: VerifierKey, earlier: Sequence[Checkpoint] = ()) -> Verified:
-    """Verify the bundle at a path. ``earlier`` are checkpoints that the same key signed, of one tree each.
+class Trusted(NamedTuple):
+    """What the auditor brings along: nothing of it comes from the bundle."""
 
-    Raises ``OSError`` where nothing lies there.
-    """
+    key: VerifierKey
+    earlier: Sequence[Checkpoint] = ()
+    """Checkpoints that the ledger's key signed before, of one tree each."""
+    witnesses: Sequence[VerifierKey] = ()
+    """Who must have cosigned every checkpoint."""
+
+
+def verify(path: Path, trusted: Trusted) -> Verified:
+    """Verify the bundle at a path. Raises ``OSError`` where nothing lies there."""
     try:
         with opened(path) as container:
-            return _Examination(container, key, earlier).run()
+            return _Examination(container, trusted).run()
     except Refused as refused:
         return Verified(False, 0, 0, [], [], [refused.failure])
 
@@ -75,15 +82,16 @@ def verify(path: Path, key: VerifierKey, earlier: Sequence[Checkpoint] = ()) -> 
 class _Examination:
     """One bundle under examination."""
 
-    def __init__(self, container: Container, key: VerifierKey, earlier: Sequence[Checkpoint]) -> None:
-        self._container, self._key = container, key
-        self._earlier = {one.origin: one for one in earlier}
+    def __init__(self, container: Container, trusted: Trusted) -> None:
+        self._container, self._key, self._witnesses = container, trusted.key, trusted.witnesses
+        self._earlier = {one.origin: one for one in trusted.earlier}
         self._failures: list[Failure] = []
         self._file_failures: list[Failure] = []
         """Of whole files: what is wrong in them is looked for all the same, and named first."""
         self._manifest = self._read_manifest()
         self._notes: dict[int, bytes] = {}
         self._checkpoints: list[Checkpoint] = []
+        self._seen: list[Seen] = []
 
     def run(self) -> Verified:
         """All steps. Raises ``Refused`` where one can't be taken at all."""
@@ -107,7 +115,7 @@ class _Examination:
         failures = [*self._failures, *self._file_failures]
         if failures:
             return Verified(False, len(entries), work_items, [], [], failures[:MOST_FAILURES])
-        said = proven(self._manifest, self._checkpoints, list(self._earlier.values()))
+        said = proven(self._manifest, self._checkpoints, list(self._earlier.values()), self._seen)
         return Verified(True, len(entries), work_items, said, [*not_proven, *NO_BUNDLE_PROVES], [])
 
     def _fail(self, kind: Kind, detail: str) -> None:
@@ -183,9 +191,21 @@ class _Examination:
                 raise Refused(kind, f"{name} covers {checkpoint.size} leaves, the manifest says {part.size}")
             self._notes[part.partition] = data
             self._checkpoints.append(checkpoint)
+            self._check_witnesses(name, data, checkpoint)
         covered_trees = {one.origin for one in self._checkpoints}
         for origin in sorted(set(self._earlier) - covered_trees):
             self._fail("rolled-back", f"the earlier checkpoint is of {shown(origin)}, which this bundle does not cover")
+
+    def _check_witnesses(self, name: str, data: bytes, checkpoint: Checkpoint) -> None:
+        note = read_note(data)
+        for witness in self._witnesses:
+            try:
+                cosigned = cosigned_by(note, witness)
+            except ForgedNote as error:
+                raise Refused("forged", f"{name}: {error}") from None
+            if cosigned is None:
+                raise Refused("forged", f"{name}: the witness {shown(witness.name)} did not cosign it")
+            self._seen.append(Seen(cosigned.name, checkpoint.origin, cosigned.at))
 
     def _tag_key(self) -> bytes:
         data = self._read(bundle.TAG_KEY, 2 * TAG_KEY_BYTES + 1)
@@ -241,7 +261,7 @@ class _Examination:
         """Every verdict and every decision, from the records."""
         manifest, query = self._manifest, self._manifest.query
         until = None if query.until is None else read_instant(query.until)
-        as_of = None if manifest.as_of is None else read_instant(manifest.as_of)
+        as_of = None if manifest.as_of is None else read_time(manifest.as_of)
         terms = Terms(query, manifest.partitions[0].partitions, until, as_of)
         marks = _Marks(len(entries))
         with (

@@ -19,12 +19,14 @@ from consumers.cli.app import app
 from consumers.evidence import export as export_module
 from consumers.evidence.keys import open_keys
 from consumers.evidence.notary import open_notary
+from consumers.evidence.witnesses import add_cosignatures
 from consumers.settings import Settings
 from ledger.cloudevents import STRUCTURED_HEADERS
 from ledger.errors import DiskFailed, LedgerError, LogChanged, NotFound, WrongUsage
 from ledger.evidence import verify as verify_module
 from ledger.log import Draft
 from ledger.logs.sqlite import SqliteLog
+from tests.consumers.evidence.test_witnesses import Witness
 from tests.ledger.evidence.forging import read, touched
 from tests.ledger.evidence.ledgers import ODD, SUBJECTS, event, life
 
@@ -114,6 +116,7 @@ def test_what_is_exported_verifies(name: str, out: str, signed: Ledger) -> None:
     signed.note("T-1", "what comes later is not under the checkpoint")
     again = signed.export(*given, name=f"again-{out}")
     first = signed.folder / out
+    assert not first.stat().st_mode & 0o077, "a bundle has the tag key in it: it is its owner's alone"
     if first.is_dir():
         assert read(first) == read(again)
         assert json.loads((first / "manifest.json").read_bytes()) == manifest
@@ -251,6 +254,45 @@ def test_a_killed_export_leaves_no_bundle(step: str, out: str, signed: Ledger, m
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
     assert not (signed.folder / out).exists()
     assert signed.verify(signed.export("--all", name=out))["ok"]
+
+
+def test_an_exporter_needs_no_private_key(signed: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under an account with the public key and that of the tags it makes the same bundle, and can sign nothing."""
+    own = signed.folder / "exporters-keys"
+    own.mkdir()
+    whole = signed.export("--all", name="by-the-notary")
+    key = signed.vkey
+    monkeypatch.setenv("PAUSELEDGER_KEYS", str(own))
+    assert isinstance(run("export", "--all", "--out", str(signed.folder / "none")).exception, WrongUsage)
+    (own / "notary.vkey").write_text(f"{key}\n")
+    assert isinstance(run("export", "--all", "--out", str(signed.folder / "none")).exception, LedgerError)
+    shutil.copy(signed.folder / "keys" / "tag.key", own)
+    assert read(signed.export("--all", name="by-itself")) == read(whole)
+    assert isinstance(run("checkpoint").exception, WrongUsage)
+    (own / "notary.vkey").write_text("no key\n")
+    assert isinstance(run("export", "--all", "--out", str(signed.folder / "none")).exception, WrongUsage)
+    assert sorted(one.name for one in own.iterdir()) == ["notary.vkey", "tag.key"]
+
+
+def test_a_witness_that_is_named_must_have_cosigned(signed: Ledger) -> None:
+    """Its line is kept in the bundle; it holds, or the bundle is refused, and its time is said."""
+    one, other = Witness("witness.example/w1"), Witness("witness.example/w2")
+    (signed.folder / "keys" / "witnesses").write_text(f"{one.key}\n{other.key}\n")
+    with open_notary(Settings.read()) as notary:
+        add_cosignatures(notary, str(one.line(notary.checkpoint(0).note.text)).encode())
+    bundle = signed.export("--subject", "T-1")
+    found = signed.verify(bundle, "--witness", str(one.key))
+    assert found["ok"]
+    assert any("witness.example/w1 saw" in said and "2026-09-21T" in said for said in found["proven"])
+    assert signed.verify(bundle)["ok"]
+    found = signed.verify(bundle, "--witness", str(one.key), "--witness", str(other.key))
+    assert (found["code"], [each["kind"] for each in found["failures"]]) == (1, ["forged"])
+    note = (bundle / "checkpoint-0").read_text()
+    line = note.splitlines()[-1].split(" ")[-1]
+    other_letter = "A" if line[40] != "A" else "B"
+    (bundle / "checkpoint-0").write_text(note.replace(line, line[:40] + other_letter + line[41:]))
+    found = signed.verify(bundle, "--witness", str(one.key))
+    assert found["failures"][0]["kind"] == "forged"
 
 
 def test_rotated_keys(signed: Ledger) -> None:

@@ -17,7 +17,7 @@ from consumers.evidence.bundle_files import Notary, Tree, write_bundle
 from ledger.evidence.bundle import Query, written_instant
 from ledger.evidence.judging import judge
 from ledger.evidence.leaves import LEAF_BYTES, Genesis, leaf_of
-from ledger.evidence.verify import Verified, verify
+from ledger.evidence.verify import Trusted, Verified, verify
 from ledger.record import Record
 from tests.consumers.evidence.test_export import Ledger, acme, done, signed  # noqa: F401
 from tests.ledger.evidence.forging import read
@@ -181,7 +181,7 @@ def _exported(folder: Path, trees: Sequence[Tree]) -> Verified:
     """What the auditor's verifier says of what was written."""
     folder.mkdir()
     write_bundle(folder, ASKED, trees, Notary(KEY, TAG_KEY))
-    return verify(folder, KEY)
+    return verify(folder, Trusted(KEY))
 
 
 def test_an_older_checkpoint_says_how_old_it_is(tmp_path: Path) -> None:
@@ -189,18 +189,20 @@ def test_an_older_checkpoint_says_how_old_it_is(tmp_path: Path) -> None:
     gone = next(one.offset for one in ledger().of(0) if victim(one))
     older = ledger(less=ledger().sizes[0] - 1 - gone)
     older.export(tmp_path / "bundle", ASKED)
-    found = verify(tmp_path / "bundle", KEY)
+    found = verify(tmp_path / "bundle", Trusted(KEY))
     assert found.ok
     assert any(f"with {gone} entries" in one for one in found.proven)
     assert any("newer than the checkpoints" in one for one in found.not_proven)
-    assert [one.kind for one in verify(tmp_path / "bundle", KEY, [ledger().checkpoint(0)]).failures] == ["rolled-back"]
+    assert [one.kind for one in verify(tmp_path / "bundle", Trusted(KEY, [ledger().checkpoint(0)])).failures] == [
+        "rolled-back"
+    ]
 
 
 def test_an_earlier_instant_says_so(tmp_path: Path) -> None:
     """Nor does a bundle that was asked as of an earlier instant hide that it was."""
     until = written_instant(START)
     ledger().export(tmp_path / "bundle", Query(subjects=("T-1",), until=until))
-    found = verify(tmp_path / "bundle", KEY)
+    found = verify(tmp_path / "bundle", Trusted(KEY))
     assert found.ok
     assert any(f"up to {until}" in one for one in found.proven)
 

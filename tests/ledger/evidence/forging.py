@@ -17,7 +17,7 @@ from typing import Any
 import rfc8785
 
 from ledger.evidence import bundle
-from ledger.evidence.bundle import BadText, read_instant, read_manifest
+from ledger.evidence.bundle import BadText, read_instant, read_manifest, read_time
 from ledger.evidence.covering import gaps_in
 from ledger.evidence.entries_file import read_entries
 from ledger.evidence.failures import Refused
@@ -96,7 +96,7 @@ def _judged_again(files: Files) -> Files:
     query, count = manifest.query, manifest.partitions[0].partitions
     until = None if query.until is None else read_instant(query.until)
     entries = read_entries(BytesIO(files[bundle.ENTRIES]), dict.fromkeys(range(100), 2**63), count, until)
-    as_of = None if manifest.as_of is None else read_instant(manifest.as_of)
+    as_of = None if manifest.as_of is None else read_time(manifest.as_of)
     verdicts: dict[int, bytes] = {}
     decisions: list[bytes] = []
     sink = Sink(verdicts.__setitem__, lambda _, line: decisions.append(line))

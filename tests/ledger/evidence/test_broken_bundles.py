@@ -13,7 +13,7 @@ from ledger.evidence.bundle import Query, entry_line, in_order, written_instant
 from ledger.evidence.leaves import LEAF_BYTES, NO_RECORD, leaf_of
 from ledger.evidence.merkle import leaf_hash, root_of
 from ledger.evidence.notes import Checkpoint
-from ledger.evidence.verify import Verified, verify
+from ledger.evidence.verify import Trusted, Verified, verify
 from ledger.evidence.zips import write_zip
 from tests.ledger.evidence import forging
 from tests.ledger.evidence.forging import Files, changed_line, with_all, with_digests
@@ -324,7 +324,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Files]:
 def verified(files: Files, folder: Path, *earlier: Checkpoint) -> Verified:
     folder.mkdir()
     forging.write(files, folder)
-    return verify(folder, KEY, earlier)
+    return verify(folder, Trusted(KEY, earlier))
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -352,8 +352,8 @@ def test_a_shorter_genuine_checkpoint_is_found_by_an_earlier_one(tmp_path: Path)
     for less in (1, 5):
         folder = tmp_path / str(less)
         ledger(less=less).export(folder, BASES["one"])
-        assert verify(folder, KEY).ok
-        found = verify(folder, KEY, [newest])
+        assert verify(folder, Trusted(KEY)).ok
+        found = verify(folder, Trusted(KEY, [newest]))
         assert [one.kind for one in found.failures] == ["rolled-back"]
         assert not found.ok
 
@@ -363,9 +363,9 @@ def test_a_rewritten_history_is_found_by_an_earlier_checkpoint(tmp_path: Path) -
     other = [one._replace(recorded_at=one.recorded_at + 1) for one in told()]
     rewritten = ledger()._replace(records=other)
     rewritten.export(tmp_path / "bundle", BASES["one"])
-    assert verify(tmp_path / "bundle", KEY).ok
+    assert verify(tmp_path / "bundle", Trusted(KEY)).ok
     for less in (0, 1, 7):
-        found = verify(tmp_path / "bundle", KEY, [ledger(less=less).checkpoint(0)])
+        found = verify(tmp_path / "bundle", Trusted(KEY, [ledger(less=less).checkpoint(0)]))
         assert [one.kind for one in found.failures] == ["rolled-back"]
 
 
@@ -384,4 +384,4 @@ def test_all_ways_to_cheat_are_seen_through_a_zip_too(bases: dict[str, Files], t
         in_folder = verified(files, folder)
         with packed.open("wb") as out:
             write_zip(out, folder, [name for name in in_order(list(files)) if name in files])
-        assert {one.kind for one in verify(packed, KEY).failures} == {one.kind for one in in_folder.failures}
+        assert {one.kind for one in verify(packed, Trusted(KEY)).failures} == {one.kind for one in in_folder.failures}

@@ -12,12 +12,12 @@ from ledger.evidence.bundle import ENTRIES, REPORT, VERDICTS, Query, in_order
 from ledger.evidence.containers import FolderContainer, ZipContainer
 from ledger.evidence.entries_file import read_entries
 from ledger.evidence.failures import Refused
-from ledger.evidence.verify import verify
+from ledger.evidence.verify import Trusted, verify
 from ledger.evidence.zips import write_zip
 from tests.ledger.evidence import forging
 from tests.ledger.evidence.ledgers import SIGNER, ledger
 
-KEY = SIGNER.verifier
+TRUSTED = Trusted(SIGNER.verifier)
 
 
 @pytest.mark.parametrize("name", [ENTRIES, VERDICTS, REPORT])
@@ -25,9 +25,9 @@ def test_a_folder_that_changes_is_refused(name: str, tmp_path: Path, monkeypatch
     """Other bytes of the same length, once a file was read, make the bundle a refused one."""
     folder = tmp_path / "bundle"
     ledger().export(folder, Query(all=True))
-    assert verify(folder, KEY).ok
+    assert verify(folder, TRUSTED).ok
     _write_when_opened(monkeypatch, FolderContainer, name, folder / name)
-    found = verify(folder, KEY)
+    found = verify(folder, TRUSTED)
     assert not found.ok
     assert found.failures[0].kind == "changed"
     assert name in found.failures[0].detail
@@ -40,9 +40,9 @@ def test_a_zip_that_changes_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     ledger().export(folder, Query(all=True))
     with packed.open("wb") as out:
         write_zip(out, folder, in_order(list(forging.read(folder))))
-    assert verify(packed, KEY).ok
+    assert verify(packed, TRUSTED).ok
     _write_when_opened(monkeypatch, ZipContainer, REPORT, packed)
-    assert verify(packed, KEY).failures[0].kind == "changed"
+    assert verify(packed, TRUSTED).failures[0].kind == "changed"
 
 
 def test_a_record_that_is_read_again_is_the_same() -> None:

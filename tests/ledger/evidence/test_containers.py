@@ -9,11 +9,13 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ledger.evidence.bundle import Query, in_order
-from ledger.evidence.verify import verify
+from ledger.evidence.covering import covered
+from ledger.evidence.verify import Trusted, verify
 from ledger.evidence.zips import read_zip, write_zip
 from tests.ledger.evidence import forging
 from tests.ledger.evidence.forging import Files
@@ -141,7 +143,7 @@ def test_a_zip_that_plays_tricks_is_refused(name: str, sound: Path, tmp_path: Pa
     path = tmp_path / "inner" / "bundle.zip"
     path.parent.mkdir()
     path.write_bytes(trick)
-    found = verify(path, KEY)
+    found = verify(path, Trusted(KEY))
     assert [one.kind for one in found.failures] == ["malformed"], found.failures
     assert [str(one.relative_to(tmp_path)) for one in sorted(tmp_path.rglob("*"))] == ["inner", "inner/bundle.zip"]
     assert not Path("/tmp/ev-export-evil").exists()
@@ -154,7 +156,7 @@ def test_every_byte_of_a_zips_headers_counts(sound: Path, tmp_path: Path) -> Non
     path = tmp_path / "bundle.zip"
     for offset in [*range(30), *range(begin, begin + 60), *range(len(packed) - 22, len(packed))]:
         path.write_bytes(at(packed, offset, bytes([packed[offset] ^ 1])))
-        assert not verify(path, KEY).ok, offset
+        assert not verify(path, Trusted(KEY)).ok, offset
 
 
 def test_a_zip_is_one_for_other_programs_too(sound: Path) -> None:
@@ -260,9 +262,9 @@ def test_a_folder_that_plays_tricks_is_refused(trick: Callable[[Path], None], so
     folder = tmp_path / "bundle"
     folder.mkdir()
     forging.write(forging.read(sound), folder)
-    assert verify(folder, KEY).ok
+    assert verify(folder, Trusted(KEY)).ok
     trick(folder)
-    found = verify(folder, KEY)
+    found = verify(folder, Trusted(KEY))
     assert found.failures[0].kind == "malformed"
     assert "\x1b" not in found.failures[0].detail
 
@@ -270,13 +272,33 @@ def test_a_folder_that_plays_tricks_is_refused(trick: Callable[[Path], None], so
 def test_what_is_neither_folder_nor_file_is_no_bundle(tmp_path: Path) -> None:
     """A pipe that is named as the bundle is not waited for."""
     os.mkfifo(tmp_path / "pipe")
-    assert verify(tmp_path / "pipe", KEY).failures[0].kind == "malformed"
-    assert verify(Path("/dev/zero"), KEY).failures[0].kind == "malformed"
+    assert verify(tmp_path / "pipe", Trusted(KEY)).failures[0].kind == "malformed"
+    assert verify(Path("/dev/zero"), Trusted(KEY)).failures[0].kind == "malformed"
 
 
 def test_a_bundle_may_lie_behind_a_link(sound: Path, tmp_path: Path) -> None:
     """Where the bundle lies is the caller's own word: a link there is followed."""
     (tmp_path / "link").symlink_to(sound)
     (tmp_path / "link.zip").symlink_to(sound.parent / "bundle.zip")
-    assert verify(tmp_path / "link", KEY).ok
-    assert verify(tmp_path / "link.zip", KEY).ok
+    assert verify(tmp_path / "link", Trusted(KEY)).ok
+    assert verify(tmp_path / "link.zip", Trusted(KEY)).ok
+
+
+def test_a_bundle_that_changes_while_it_is_read_is_refused(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is judged is what was found under the signed root, not what lies there a moment later."""
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    forging.write(forging.read(sound), folder)
+    entries = folder / "entries.jsonl"
+
+    def change_afterwards(*given: Any) -> Any:
+        found = covered(*given)
+        entries.write_bytes(entries.read_bytes().replace(b"an annotation", b"no annotation"))
+        return found
+
+    monkeypatch.setattr("ledger.evidence.verify.covered", change_afterwards)
+    found = verify(folder, Trusted(KEY))
+    assert [one.kind for one in found.failures] == ["malformed"]
+    assert "while it was read" in found.failures[0].detail

@@ -11,7 +11,7 @@ import pytest
 
 from ledger.evidence.bundle import Query, written_instant
 from ledger.evidence.failures import Kind
-from ledger.evidence.verify import verify
+from ledger.evidence.verify import Trusted, verify
 from tests.ledger.evidence import forging, mutants
 from tests.ledger.evidence.forging import Files
 from tests.ledger.evidence.ledgers import MINUTE, SIGNER, START, ledger
@@ -51,7 +51,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Files]:
     def made(name: str) -> Files:
         folder = tmp_path_factory.mktemp("base") / "bundle"
         ledger().export(folder, BASES[name])
-        assert verify(folder, SIGNER.verifier).ok
+        assert verify(folder, Trusted(SIGNER.verifier)).ok
         return forging.read(folder)
 
     return made
@@ -70,7 +70,7 @@ def test_every_mutant_is_refused(name: str, base: Callable[[str], Files], tmp_pa
         assert files != sound, what
         forging.write(files, folder, before)
         before, touched = files, forging.touched(tmp_path)
-        found = verify(folder, SIGNER.verifier)
+        found = verify(folder, Trusted(SIGNER.verifier))
         assert not found.ok, what
         assert found.failures, what
         assert {one.kind for one in found.failures} <= KINDS, what

@@ -11,7 +11,7 @@ import pytest
 from bench.workload import Workload, records
 from ledger.decision import decide
 from ledger.evidence.bundle import Query, written_instant
-from ledger.evidence.verify import verify
+from ledger.evidence.verify import Trusted, verify
 from ledger.fold import Replay
 from ledger.times import from_milliseconds
 from tests.ledger.evidence.ledgers import (
@@ -56,7 +56,7 @@ def test_what_is_exported_verifies(query: Query, partitions: int, tmp_path: Path
     if partitions == 1 and query.partitions:
         query = query.model_copy(update={"partitions": (0,)})
     manifest = ledger(partitions).export(tmp_path / "bundle", query)
-    found = verify(tmp_path / "bundle", KEY)
+    found = verify(tmp_path / "bundle", Trusted(KEY))
     assert found.failures == []
     assert found.ok
     assert (found.entries, found.work_items) == (manifest.counts.entries, manifest.counts.work_items)
@@ -86,7 +86,7 @@ def test_no_verdict_depends_on_another_work_item(tmp_path: Path) -> None:
     ends = [max(one.offset for one in found if one.partition == number) + 2 for number in range(3)]
     signed = Signed(SIGNER, found, 3, ends)
     signed.export(tmp_path / "bundle", QUERIES["all"])
-    assert verify(tmp_path / "bundle", KEY).ok
+    assert verify(tmp_path / "bundle", Trusted(KEY)).ok
     replay = Replay(3)
     verdicts = {one.entry: one.as_dict() for one in map(replay.take, found)}
     lines = lines_of(tmp_path / "bundle", "verdicts.jsonl")
@@ -200,7 +200,7 @@ def test_chosen_work_items_are_whole(tmp_path: Path) -> None:
     """A work item that was chosen for one entry is there with all of them, and that others may be missing is said."""
     ledger(1).export(tmp_path / "bundle", QUERIES["time"])
     assert len(lines_of(tmp_path / "bundle", "entries.jsonl")) == len(life("T-1")) + 3
-    found = verify(tmp_path / "bundle", KEY)
+    found = verify(tmp_path / "bundle", Trusted(KEY))
     assert any("left out" in one for one in found.not_proven)
 
 
@@ -210,15 +210,45 @@ def test_an_earlier_checkpoint_is_found_again(tmp_path: Path) -> None:
     whole.export(tmp_path / "bundle", QUERIES["one"])
     for less in range(whole.sizes[0]):
         earlier = ledger(1, less=less).checkpoint(0)
-        found = verify(tmp_path / "bundle", KEY, [earlier])
+        found = verify(tmp_path / "bundle", Trusted(KEY, [earlier]))
         assert found.ok
         assert any(f"begins with the {earlier.size} leaves" in one for one in found.proven)
+
+
+@pytest.mark.parametrize("few", [0, 100])
+def test_leaves_are_found_one_way_or_the_other(few: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether tags are looked for one by one or all at once, what was withheld is found, and only that."""
+    monkeypatch.setattr("ledger.evidence.covering._FEW_TAGS", few)
+    ledger().export(tmp_path / "bundle", QUERIES["two"])
+    assert verify(tmp_path / "bundle", Trusted(KEY)).ok
+    entries = tmp_path / "bundle" / "entries.jsonl"
+    found = entries.read_bytes().splitlines(keepends=True)
+    for at in range(len(found)):
+        entries.write_bytes(b"".join(found[:at] + found[at + 1 :]))
+        gone = json.loads(found[at])
+        failure = verify(tmp_path / "bundle", Trusted(KEY)).failures[0]
+        assert (failure.kind, failure.entry) == ("withheld", f"{gone['partition']}:{gone['offset']}")
+
+
+@pytest.mark.parametrize("leaves", [1, 3, 4, 7])
+def test_blocks_of_any_length_give_the_same(leaves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where leaves are written, read and hashed in many blocks, nothing comes out otherwise, earlier roots included."""
+    ledger(1).export(tmp_path / "whole", QUERIES["two"])
+    monkeypatch.setattr("ledger.evidence.covering.BLOCK_LEAVES", leaves)
+    monkeypatch.setattr("consumers.evidence.bundle_files.BLOCK_LEAVES", leaves)
+    ledger(1).export(tmp_path / "bundle", QUERIES["two"])
+    for one in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "bundle" / one.name).read_bytes() == one.read_bytes()
+    for less in range(ledger(1).sizes[0]):
+        assert verify(tmp_path / "bundle", Trusted(KEY, [ledger(1, less=less).checkpoint(0)])).ok
+    wrong = ledger(1, less=3).checkpoint(0)._replace(root=bytes(32))
+    assert [one.kind for one in verify(tmp_path / "bundle", Trusted(KEY, [wrong])).failures] == ["rolled-back"]
 
 
 def test_a_work_item_without_entries_is_proven_to_have_none(tmp_path: Path) -> None:
     """That nothing was ever recorded under a name is an answer, too."""
     ledger().export(tmp_path / "bundle", QUERIES["none such"])
-    found = verify(tmp_path / "bundle", KEY)
+    found = verify(tmp_path / "bundle", Trusted(KEY))
     assert found.ok
     assert (found.entries, found.work_items) == (0, 0)
     assert any("Every entry of 'T-nobody'" in one and "0 records" in one for one in found.proven)
