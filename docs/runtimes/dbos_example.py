@@ -43,7 +43,7 @@ with open_gate("sqlite:///pauseledger.db", source="urn:shop:refund-agent", actor
     DBOS(config={"name": "shop", "system_database_url": "sqlite:///dbos.db", "log_level": "ERROR"})
     DBOS.launch()
     with SetWorkflowID("run-1"):
-        handle = DBOS.start_workflow(refund_agent, "ORDER-1")
+        handle = DBOS.start_workflow(refund_agent, "ORDER-2")
 
     # The approver, here or in another process (there with a DBOSClient in place of DBOS).
     durable = gates[0]

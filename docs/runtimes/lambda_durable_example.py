@@ -68,7 +68,7 @@ with (
     threading.Thread(target=server.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{server.server_address[1]}"
     keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    execution = runner.run_async(input='{"order": "ORDER-1", "amount": 20}')
+    execution = runner.run_async(input='{"order": "ORDER-3", "amount": 20}')
     while not messages:
         threading.Event().wait(0.05)
 

@@ -54,7 +54,7 @@ with (
     graph = wire(builder.compile(checkpointer=SqliteSaver(database)), gate, settings)
 
     thread = {"configurable": {"thread_id": "chat-7"}}
-    graph.invoke({"order": "ORDER-1", "amount": 20}, thread)
+    graph.invoke({"order": "ORDER-4", "amount": 20}, thread)
 
     # Hours later, perhaps in another process: Anna sees what waits, and answers that.
     (question,) = graph.pending(thread)

@@ -19,8 +19,8 @@ from ledger.runtimes.langgraph_saver import Seen, WatchedSaver
 from ledger.runtimes.langgraph_unsettled import Unsettled, tell_unknown, unknown_outcomes
 from ledger.runtimes.pauses import Paused
 
-THREAD = {"configurable": {"thread_id": "ORDER-1"}}
-REFUND = {"kind": "tool", "name": "refund", "arguments": {"amount": 20}, "idempotency_key": "ORDER-1-refund"}
+THREAD = {"configurable": {"thread_id": "ORDER-5"}}
+REFUND = {"kind": "tool", "name": "refund", "arguments": {"amount": 20}, "idempotency_key": "ORDER-5-refund"}
 
 
 class State(TypedDict):
@@ -30,7 +30,7 @@ class State(TypedDict):
 def refund(_: State) -> State:
     interrupt(REFUND)
     time.sleep(0.2)  # the payment provider takes its time
-    Path("refunds.txt").write_text("ORDER-1: 20")  # and this is its book
+    Path("refunds.txt").write_text("ORDER-5: 20")  # and this is its book
     os.kill(os.getpid(), signal.SIGKILL)  # and now the machine loses power
     return {"receipt": "never written"}
 

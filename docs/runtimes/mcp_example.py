@@ -31,7 +31,7 @@ async def main() -> None:
 
         opened = await tool(
             "open_pause",
-            work_item="ORDER-1",
+            work_item="ORDER-6",
             execution="run-1",
             interrupt="refund",
             action={"kind": "tool", "name": "refund", "arguments": {"amount": 20}},
@@ -44,6 +44,9 @@ async def main() -> None:
         print((await tool("decision", **where))["decision"]["decision"])
 
         granted = await tool("request_resume", **where, action_digest=digest)
+        if "fence" not in granted:  # refused: nothing may be done, and it says why
+            print(granted["reason"], granted["advice"])
+            return
         permission = await tool("attempt", **where, fence=granted["fence"])
         if permission.get("may_act"):
             refunds.append(20)  # the effect, once, here

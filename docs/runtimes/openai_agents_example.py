@@ -26,7 +26,7 @@ def refund(order: str, amount: int) -> str:
 def run_on(gate: Gate) -> LedgerRun:
     return LedgerRun(
         gate,
-        subject="ORDER-1",
+        subject="ORDER-7",
         execution=execution_id("chat-42", 1),  # the chat lives for ever: 1 is its first run
         key=lambda tool, arguments: f"{arguments['order']}-{tool}",
         owner="user:anna",
@@ -44,7 +44,7 @@ def agent_of(run: LedgerRun, *answers: list) -> Agent:
 
 def ask(gate: Gate) -> None:
     run = run_on(gate)
-    call = function_call("refund", {"order": "ORDER-1", "amount": 20}, call_id="call-1")
+    call = function_call("refund", {"order": "ORDER-7", "amount": 20}, call_id="call-1")
     result = asyncio.run(Runner.run(agent_of(run, [call]), "Refund my order, please.", run_config=offline))
     Path("state.json").write_text(result.to_state().to_string())
     run.opened(result.interruptions)

@@ -24,14 +24,14 @@ def refund(order: str, amount: int) -> str:
 
 def scripted(messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:  # in place of this, your model
     if len(messages) == 1:
-        return ModelResponse(parts=[ToolCallPart("refund", {"order": "ORDER-1", "amount": 20}, tool_call_id="call-1")])
+        return ModelResponse(parts=[ToolCallPart("refund", {"order": "ORDER-8", "amount": 20}, tool_call_id="call-1")])
     return ModelResponse(parts=[TextPart("You have your money back.")])
 
 
 def run_on(gate: Gate) -> LedgerRun:
     return LedgerRun(
         gate,
-        subject="ORDER-1",
+        subject="ORDER-8",
         execution=execution_id("chat-42", 1),  # the chat lives for ever: 1 is its first run
         key=lambda tool, arguments: f"{arguments['order']}-{tool}",
         owner="user:anna",
@@ -61,7 +61,7 @@ def answer(gate: Gate, who: Who) -> str:
     history = ModelMessagesTypeAdapter.validate_json(Path("messages.json").read_bytes())
     results = DeferredToolResults()
     for call in waiting(history):
-        run.approve(results, call, who=who, arguments={"order": "ORDER-1", "amount": 5})
+        run.approve(results, call, who=who, arguments={"order": "ORDER-8", "amount": 5})
     return agent_of(run).run_sync(message_history=history, deferred_tool_results=results).output
 
 

@@ -52,7 +52,7 @@ refund = {
 definition = json.dumps({"StartAt": "Refund", "States": {"Refund": refund}})
 role = "arn:aws:iam::123456789012:role/states"
 machine = states.create_state_machine(name="refunds", definition=definition, roleArn=role)["stateMachineArn"]
-execution = states.start_execution(stateMachineArn=machine, name="ORDER-1", input="{}")["executionArn"]
+execution = states.start_execution(stateMachineArn=machine, name="ORDER-9", input="{}")["executionArn"]
 
 # The worker: keeps the token, and tells of the pause. The limits come from the execution's history.
 while not (received := queues.receive_message(QueueUrl=queue).get("Messages")):
@@ -61,12 +61,12 @@ task = with_limits(states, Task.of(json.loads(received[0]["Body"])))
 tokens = TokenFolder("pauseledger.tokens")
 with open_gate("sqlite:///pauseledger.db", source="urn:shop:refunds", actor="service:refunds") as gate:
     gated = gate_client(states, gate, tokens)
-    action = {"kind": "tool", "name": "refund", "arguments": {"amount": 20}, "idempotency_key": "ORDER-1-refund"}
+    action = {"kind": "tool", "name": "refund", "arguments": {"amount": 20}, "idempotency_key": "ORDER-9-refund"}
     paused = open_pause(
         gate,
         tokens,
         task,
-        subject="ORDER-1",
+        subject="ORDER-9",
         action=action,
         effect="worker",
         owner="user:anna",

@@ -63,7 +63,7 @@ async def main(gate: Gate) -> None:
             activities=[*ledger.activities, ledger.effect("refund", refund)],
         ),
     ):
-        handle = await server.client.start_workflow(RefundAgent.run, "ORDER-1", id="run-1", task_queue="refunds")
+        handle = await server.client.start_workflow(RefundAgent.run, "ORDER-10", id="run-1", task_queue="refunds")
         while await handle.query(WAITING) is None:
             await asyncio.sleep(0.05)
 

@@ -273,7 +273,8 @@ class Gate:
         """Look at the world, and tell what was seen: the way out of ``reconcile``.
 
         ``look`` is given the packet and says what became of its action; ``not_happened`` promises that it will not
-        happen any more either. What came onto the ledger meanwhile is not overruled.
+        happen any more either: while somebody may still be doing it, it leads to a second effect, and the ledger asks
+        nobody's authority for it. What came onto the ledger meanwhile is not overruled.
         """
         packet = self.packet(paused)
         paused = paused._replace(action=packet["pending_action"])

@@ -24,7 +24,7 @@ from ledger.errors import LedgerError, NotFound, WrongUsage
 from ledger.runtimes.extras import needs
 from ledger.runtimes.gate import Gate, Who, is_open
 from ledger.runtimes.langgraph_effects import KEY, Run, Settled, aguarded, guarded, has_landed, unread
-from ledger.runtimes.langgraph_settings import Decided, Settings, who_answers, who_of
+from ledger.runtimes.langgraph_settings import Decided, Settings, see_that_middleware_reads, who_answers, who_of
 from ledger.runtimes.langgraph_threads import RUNTIME, Question, Standing, Threads
 from ledger.runtimes.pauses import Paused
 from ledger.runtimes.shut import Shut
@@ -115,6 +115,22 @@ class Wired:
         standing = self._threads.standing(config)
         return [] if standing is None else list(standing.questions)
 
+    def unsettled(self, config: RunnableConfig) -> list[Paused]:
+        """The pauses of a thread of which nobody knows whether they were done: for ``Gate.reconcile``, each.
+
+        The ledger's own word, so also of what no longer waits for an answer: a step that was approved and then lost, a
+        run that new input has replaced. An effect that is under way looks the same: ask when no process runs it.
+        """
+        standing = self._threads.standing(_latest(config))
+        if standing is None:
+            return []
+        found = []
+        for one in self._item(standing).get("pauses", ()):
+            paused = Paused(standing.subject, one["execution"], one["pause"])
+            if standing.is_of_thread(one["execution"]) and self.gate.decision(paused)["debt"] is not None:
+                found.append(paused._replace(action=self.gate.packet(paused)["pending_action"]))
+        return found
+
     def observe(self, config: RunnableConfig) -> None:
         """Tell the ledger where the thread stands. Each call does; this is for a graph that somebody else runs."""
         standing = self._threads.standing(_latest(config))
@@ -174,6 +190,7 @@ class Wired:
         questions = _answered(standing, resume)
         pauses = self._item(standing).get("pauses", ())
         for question in questions:
+            see_that_middleware_reads(question.value, resume[question.id])
             _see_that_it_was_seen(question, resume[question.id], pauses)
         asked = [
             (paused, decided, self._who(configurable, resume[question.id]))

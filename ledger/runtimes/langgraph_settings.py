@@ -98,6 +98,32 @@ def _decided(answer: Any, action: Mapping[str, Any]) -> Decided:
     )
 
 
+def see_that_middleware_reads(value: Any, answer: Any) -> None:
+    """Raises ``WrongUsage`` for an answer that langchain's HumanInTheLoopMiddleware would fail on, after the grant."""
+    match value:
+        case {"action_requests": [*_], "review_configs": [*configs]}:
+            decisions = answer.get("decisions") if isinstance(answer, Mapping) else None
+            if not isinstance(decisions, Sequence) or isinstance(decisions, str):
+                raise WrongUsage(
+                    "HumanInTheLoopMiddleware reads no such answer.",
+                    'Answer {"decisions": [{"type": "approve"}, …]}, one for each of its action_requests.',
+                )
+            allowed = [one.get("allowed_decisions") for one in configs]
+            for decision, words in zip(decisions, allowed if len(allowed) == len(decisions) else (), strict=False):
+                _see_that_it_is_typed(decision, words)
+        case {"type": "tool_approval"}:
+            _see_that_it_is_typed(answer, None)
+
+
+def _see_that_it_is_typed(decision: Any, allowed: Any) -> None:
+    word = decision.get("type") if isinstance(decision, Mapping) else None
+    if word is None or (allowed and word not in allowed):
+        words = " or ".join(f'"{one}"' for one in allowed or ("approve", "edit", "reject", "respond"))
+        raise WrongUsage(
+            f"HumanInTheLoopMiddleware does not take {word or decision!r} for this call.", f'Give {{"type": {words}}}.'
+        )
+
+
 class Settings(NamedTuple):
     """What is not in the graph. All of it may be left out."""
 

@@ -57,7 +57,11 @@ class Standing(NamedTuple):
 
     def is_earlier(self, execution: str) -> bool:
         """Whether this is an earlier execution of the same thread: the ids of checkpoints go up with time."""
-        return execution.startswith(f"{self.thread}#") and execution < self.execution
+        return self.is_of_thread(execution) and execution < self.execution
+
+    def is_of_thread(self, execution: str) -> bool:
+        """Whether this is an execution of the same thread."""
+        return execution.startswith(f"{self.thread}#")
 
 
 class Threads:

@@ -36,6 +36,9 @@ class _Failed(Exception):
 class LedgerTools(AgentMiddleware[Any, Any, Any]):
     """Guards tools by name. A call that may not be made now is answered with a message that says why, and not made.
 
+    Where nobody knows whether it was made before, or the ledger can't be asked, ``Shut`` is raised instead: the thread
+    stays where it is, and goes on with ``invoke(None)`` once somebody has looked.
+
     ``proof`` are the errors of the tools that prove that nothing happened. A guarded tool that nobody was asked about
     stays shut. A tool that calls ``interrupt()`` itself uses ``guarded`` instead.
     """
@@ -57,7 +60,7 @@ class LedgerTools(AgentMiddleware[Any, Any, Any]):
         except _Failed as failed:
             return failed.result
         except Shut as shut:
-            return _message(request, f"Not done: {shut}", status="error")
+            return _not_done(request, shut)
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Result]]
@@ -73,7 +76,7 @@ class LedgerTools(AgentMiddleware[Any, Any, Any]):
         except _Failed as failed:
             return failed.result
         except Shut as shut:
-            return _message(request, f"Not done: {shut}", status="error")
+            return _not_done(request, shut)
 
 
 def _action(request: ToolCallRequest) -> dict[str, Any]:
@@ -90,6 +93,13 @@ def _told(request: ToolCallRequest, result: Result | Settled) -> Result:
     if isinstance(result, Settled):
         return _message(request, "This was done before; it was not done again.", status="success")
     return result
+
+
+def _not_done(request: ToolCallRequest, shut: Shut) -> ToolMessage:
+    """What a model is told. Raises where the call may have been made: a thread that ends would leave that unsaid."""
+    if shut.outcome_unknown:
+        raise shut
+    return _message(request, f"Not done: {shut}", status="error")
 
 
 def _message(request: ToolCallRequest, text: str, *, status: Any) -> ToolMessage:

@@ -14,9 +14,12 @@ from langchain_core.tools import StructuredTool, ToolException
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
+from ledger.errors import WrongUsage
 from ledger.runtimes.gate import Gate, Who
 from ledger.runtimes.langgraph import Settings, Wired, wire
 from ledger.runtimes.langgraph_tools import LedgerTools
+from ledger.runtimes.shut import Shut
+from ledger.sending import Unknown
 from tests.ledger.runtimes.langgraph_graphs import ANNA, TERMS, states
 
 CONFIG: Any = {"configurable": {"thread_id": "T-1", "pauseledger_actor": ANNA}}
@@ -125,7 +128,7 @@ def test_the_same_call_again_is_adopted(gate: Gate) -> None:
 
 
 def test_a_tool_that_fails_leaves_an_unknown_outcome(gate: Gate) -> None:
-    """An error proves nothing: the ledger says reconcile, and the refund is not tried again."""
+    """An error proves nothing: the ledger says reconcile, and the refund is not tried again before somebody looked."""
     effects: list[int] = []
     wired = agent(gate, effects, calls(-1))
     wired.invoke(INPUT, CONFIG)
@@ -133,9 +136,105 @@ def test_a_tool_that_fails_leaves_an_unknown_outcome(gate: Gate) -> None:
     with pytest.raises(ValueError, match="no such amount"):
         wired.invoke(Command(resume=decided(wired, "approve")), CONFIG)
     assert gate.decision(question.paused[0])["decision"] == "reconcile"
-    told = wired.invoke(None, CONFIG)
-    assert replies(told)[0].startswith("Not done:")
+    assert wired.pending(CONFIG) == []
+    assert wired.unsettled(CONFIG) == list(question.paused)
+    agents: Any = {"configurable": {"thread_id": "T-1"}}
+    for config in (CONFIG, agents):  # as Anna, and as the agent, which has no authority
+        with pytest.raises(Shut) as caught:
+            wired.invoke(None, config)
+        assert caught.value.outcome_unknown
     assert effects == [-1]
+    assert states(gate) == ["open"]
+
+
+@pytest.mark.parametrize("run", ["sync", "async"])
+def test_after_a_crash_the_thread_goes_on_once_somebody_has_looked(gate: Gate, run: str) -> None:
+    """Killed just after the effect: nothing goes on before the look, and after it the model hears that it was done."""
+    effects: list[int] = []
+    wired = agent(gate, effects, calls(1))
+    crashed(gate, wired)
+
+    def go_on() -> Any:
+        return wired.invoke(None, CONFIG) if run == "sync" else asyncio.run(wired.ainvoke(None, CONFIG))
+
+    with pytest.raises(Shut) as caught:
+        go_on()
+    assert caught.value.branch == "reconcile"
+    assert (effects, states(gate)) == ([], ["open"])
+    (paused,) = wired.unsettled(CONFIG)
+    gate.reconcile(paused, lambda _: "happened", who=Who(ANNA))
+    assert replies(go_on()) == ["This was done before; it was not done again."]
+    assert (effects, states(gate), wired.unsettled(CONFIG)) == ([], ["settled"], [])
+
+
+def test_after_a_crash_before_the_effect_the_approver_goes_on(gate: Gate) -> None:
+    """Killed before the effect, and looked at: called again as the approver, the tool runs, once."""
+    effects: list[int] = []
+    wired = agent(gate, effects, calls(1))
+    crashed(gate, wired)
+    (paused,) = wired.unsettled(CONFIG)
+    gate.reconcile(paused, lambda _: "not_happened", who=Who(ANNA))
+    assert replies(wired.invoke(None, CONFIG)) == ["refunded 1"]
+    assert (effects, states(gate)) == ([1], ["executed"])
+
+
+def crashed(gate: Gate, wired: Wired) -> None:
+    """Approved, granted and attempted, and then the process is gone: the tool is LangGraph's next step."""
+    wired.invoke(INPUT, CONFIG)
+    (question,) = wired.pending(CONFIG)
+    gate.review(question.paused[0], "approve", who=Who(ANNA))
+    gate.guard(gate.request_resume(question.paused[0], who=Who(ANNA))).__enter__()
+    answer: Command[Any] = Command(resume={question.id: {"decisions": [{"type": "approve"}]}})
+    wired.graph.invoke(answer, CONFIG, interrupt_before=["tools"])
+
+
+class Away:
+    """A publisher whose log can't be reached once the answer was granted."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._publisher = gate._publisher
+
+    def publish(self, event: Any, *, deadline_seconds: float | None = None) -> Any:
+        if event["type"] == "pauseledger.side_effect.attempted":
+            return Unknown(event["subject"], event["id"], event["source"], event["type"])
+        return self._publisher.publish(event, deadline_seconds=deadline_seconds)
+
+
+def test_where_the_ledger_is_away_the_thread_stays_where_it_is(gate: Gate) -> None:
+    """Nobody can say whether the call may be made: the model is told nothing, and the thread can go on later."""
+    effects: list[int] = []
+    away = agent(Gate(Away(gate), gate._reader, source="urn:test", who=gate.who), effects, calls(1))
+    away.invoke(INPUT, CONFIG)
+    with pytest.raises(Shut) as caught:
+        away.invoke(Command(resume=decided(away, "approve")), CONFIG)
+    assert (caught.value.branch, effects) == ("unknown", [])
+    assert (away.unsettled(CONFIG), states(gate)) == ([], ["open"])  # the grant that no attempt used was given back
+    assert replies(wire(away.graph, gate, away.settings).invoke(None, CONFIG)) == ["refunded 1"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "given"),
+    [
+        ("batched", True),
+        ("batched", {"type": "approve"}),
+        ("batched", {"decisions": [True]}),
+        ("batched", {"decisions": [{"type": "edit", "edited_action": {"name": "refund", "args": {"amount": 2}}}]}),
+        ("per_call", True),
+    ],
+)
+def test_an_answer_that_the_middleware_cannot_read_is_refused_before_anything_is_granted(
+    gate: Gate, mode: str, given: Any
+) -> None:
+    """The middleware would fail on it after the grant, each time anew: it is said at once, and nothing is granted."""
+    effects: list[int] = []
+    wired = agent(gate, effects, calls(1), mode=mode, on={"allowed_decisions": ["approve", "reject"]})
+    wired.invoke(INPUT, CONFIG)
+    (question,) = wired.pending(CONFIG)
+    with pytest.raises(WrongUsage, match="HumanInTheLoopMiddleware"):
+        wired.invoke(Command(resume={question.id: given}), CONFIG)
+    packet = gate.packet(question.paused[0])
+    assert (packet["reviewed"], packet["fence"]) == (None, None)
+    assert replies(wired.invoke(Command(resume=decided(wired, "approve")), CONFIG)) == ["refunded 1"]
 
 
 def test_a_tool_that_answers_with_an_error_is_no_success(gate: Gate) -> None:

@@ -23,6 +23,7 @@ from botocore.exceptions import (
 )
 
 from ledger.errors import LedgerError
+from ledger.runtimes import step_functions
 from ledger.runtimes.botocore_requests import status_of
 from ledger.runtimes.pauses import Paused
 from ledger.runtimes.shut import Shut
@@ -212,7 +213,9 @@ def test_the_gate_judges_what_is_sent(aws: Deployment) -> None:
     assert aws.gate.packet(paused)["grant"] == "granted"  # and nothing was attempted for it
 
 
-@pytest.mark.parametrize("where", ["before-call.sfn.SendTaskSuccess", "before-call.sfn", "before-call.*.*"])
+@pytest.mark.parametrize(
+    "where", ["before-call.sfn.SendTaskSuccess", "before-call.sfn", "before-call.*.*", "before-call"]
+)
 def test_nobody_refuses_after_the_attempt(aws: Deployment, where: str) -> None:
     """Whatever else stands in the client says no before the ledger is asked: the grant stays as it was."""
     _, task, paused = granted(aws)
@@ -220,7 +223,7 @@ def test_nobody_refuses_after_the_attempt(aws: Deployment, where: str) -> None:
     def refuses(**_: Any) -> None:
         raise PermissionError("not today")
 
-    aws.client.meta.events.register_last(where, refuses)
+    aws.client.meta.events.register(where, refuses)
     with pytest.raises(PermissionError):
         aws.client.send_task_success(taskToken=task.token, output="{}")
     assert aws.gate.packet(paused)["grant"] == "granted"
@@ -263,6 +266,46 @@ def test_a_task_is_told_once_in_its_block(aws: Deployment) -> None:
             aws.client.send_task_success(taskToken=task.token, output="{}")
     assert count == [3]
     assert aws.gate.packet(paused)["outcome"] == "executed"
+    assert step_functions._HELD.get() is None  # nothing is held on to by a thread that goes on
+
+
+def test_a_call_that_was_refused_may_be_made_again_in_its_block(aws: Deployment) -> None:
+    """The service was too busy: the task has not been told yet, and the permit is still there."""
+    execution, task, paused = granted(aws)
+    grant, real = aws.gate.outstanding(paused), aws.client._endpoint.http_session.send
+    assert grant is not None
+
+    def busy(request: Any) -> Any:
+        answer = AWSResponse(request.url, 400, {}, None)
+        answer._content = b'{"__type": "AccessDeniedException"}'
+        return answer
+
+    with aws.gated.acting(grant):
+        aws.client._endpoint.http_session.send = busy
+        with pytest.raises(ClientError):
+            aws.client.send_task_success(taskToken=task.token, output="{}")
+        aws.client._endpoint.http_session.send = real
+        aws.client.send_task_success(taskToken=task.token, output="{}")
+    assert aws.status(execution)["status"] == "SUCCEEDED"
+
+
+def test_a_success_is_sent_with_just_this_grant(aws: Deployment) -> None:
+    """As the job sends it: attempt, call, observation; with a grant that was used, or of another task, nothing is."""
+    execution, task, paused = granted(aws)
+    grant, kept = aws.gate.outstanding(paused), aws.tokens.find(task.hash)
+    assert grant is not None
+    assert kept is not None
+    count = lose_answers(aws.client, [], sent=True)
+    for wrong in (grant._replace(fence=grant.fence - 1), grant._replace(paused=paused._replace(pause="other"))):
+        with pytest.raises(Shut):
+            aws.gated.send_success(wrong, kept, "{}")
+    aws.gated.send_success(grant, kept, '{"sent": 1}')
+    with pytest.raises(Shut) as caught:
+        aws.gated.send_success(grant, kept, "{}")
+    assert (caught.value.branch, count) == ("closed", [1])
+    assert aws.status(execution)["output"] == '{"sent": 1}'
+    packet = aws.gate.packet(paused)
+    assert (packet["side_effect"], packet["outcome"]) == ("happened", "executed")
 
 
 def test_a_block_is_of_its_own_gate(aws: Deployment) -> None:

@@ -10,8 +10,10 @@ import pytest
 
 pytest.importorskip("boto3")
 
+from botocore.exceptions import ClientError, EndpointConnectionError
+
 from ledger.runtimes.gate import Gate
-from ledger.runtimes.step_functions import Task, open_pause
+from ledger.runtimes.step_functions import Task, is_gone, may_fail, open_pause
 from ledger.runtimes.task_tokens import TokenFolder
 from ledger.times import format_instant
 
@@ -85,3 +87,31 @@ def test_each_try_is_a_pause_of_its_own() -> None:
         Task("another", "arn:e", "Refund", format_instant(AGO)),
     ]
     assert len({one.paused("T-1", ACTION).pause for one in told}) == len(told)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "decision", "side_effect", "may"),
+    [
+        ("rejected", "closed", "not_happened", True),
+        ("terminated", "closed", "happened", True),
+        ("terminated", "closed", "indeterminate", False),
+        (None, "terminate", "not_happened", True),
+        (None, "terminate", "indeterminate", False),
+        (None, "resume", "not_happened", False),
+        ("executed", "closed", "happened", False),
+        ("settled", "closed", "not_happened", False),
+    ],
+)
+def test_when_a_task_may_be_failed(outcome: str | None, decision: str, side_effect: str, may: bool) -> None:
+    """Rejected or ended, or about to be; and never while somebody may be acting."""
+    assert may_fail(outcome, decision, side_effect) == may
+
+
+@pytest.mark.parametrize(
+    ("code", "gone"),
+    [("InvalidToken", True), ("TaskDoesNotExist", True), ("TaskTimedOut", True), ("AccessDeniedException", False)],
+)
+def test_what_says_that_a_task_is_gone(code: str, gone: bool) -> None:
+    """Its own errors do; no other's, and no lost connection."""
+    assert is_gone(ClientError({"Error": {"Code": code}}, "SendTaskSuccess")) == gone
+    assert not is_gone(EndpointConnectionError(endpoint_url="http://x"))
