@@ -135,7 +135,7 @@ def _beside(out: Path) -> Iterator[Path]:
         place = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     try:
         folder = place / "bundle"
-        folder.mkdir()
+        folder.mkdir(mode=0o700)  # what is in a bundle is for whoever is given it: nobody else on this machine
         with _disk(out):
             yield folder
     finally:
@@ -154,7 +154,7 @@ def _put_in_place(folder: Path, manifest: Manifest, out: Path) -> None:
     names = in_order(all_names(manifest))
     if out.suffix == ".zip":
         packed = folder.parent / "bundle.zip"
-        with packed.open("xb") as file:
+        with os.fdopen(os.open(packed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             write_zip(file, folder, names)
         _sync(packed)
         try:
