@@ -42,6 +42,8 @@ _FIND = re.compile(_IN_BYTES).search  # twice as fast as ``in``
 (_BACKSLASH,) = b"\\"
 _ESCAPED = (b"\\u006", b"\\u007")
 """How a letter of an attribute's name would be escaped."""
+_ESCAPE = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
+_NUL = 0
 _HEADER = f"ce_{MARKING}"
 _SEE = "See docs/erasure.md for what may be marked."
 
@@ -110,7 +112,7 @@ class Sealing:
         try:
             content = content_of(Record(0, 0, 0, None, value, headers))
         except ValueError:
-            if _IN_BYTES not in value:
+            if not _names_marking(value):
                 return value, headers
             raise _refused("it can't be read as a CloudEvent") from None
         if content.get(MARKING) is None:
@@ -188,7 +190,15 @@ def _may_be_marked(value: bytes, headers: Headers) -> bool:
     """Whether an event may be marked. Nearly all aren't, and are seen to be so without being read."""
     if _FIND(value) is not None or (value.find(_BACKSLASH) >= 0 and any(one in value for one in _ESCAPED)):
         return True
+    if value.find(_NUL) >= 0:  # in no JSON, but in text of two or four bytes a character
+        return True
     return headers is not STRUCTURED_HEADERS and any(name.lower() == _HEADER for name, _ in headers)
+
+
+def _names_marking(value: bytes) -> bool:
+    """Whether the marking is named in what is no CloudEvent, in whichever way its letters are written."""
+    plain = _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), value.replace(b"\0", b""))
+    return _IN_BYTES in plain
 
 
 def _refused(why: str) -> WrongUsage:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from consumers.evidence.bundle_files import Notary, Progress, Tree, write_bundle
+from consumers.evidence.bundle_files import Notary, Tree, write_bundle
 from consumers.evidence.exporters_keys import ExportersKeys, open_exporters_keys
 from consumers.evidence.tile_store import open_tiles
 from consumers.settings import Settings
 from ledger.errors import DiskFailed, LogChanged, NotFound, UnusableLog, WrongUsage
 from ledger.evidence.bundle import Manifest, Query, in_order
+from ledger.evidence.judging import Progress
 from ledger.evidence.manifest_check import query_problem
 from ledger.evidence.notes import BadNote, Checkpoint
 from ledger.evidence.renderings import all_names
@@ -134,7 +135,7 @@ def _beside(out: Path) -> Iterator[Path]:
         place = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     try:
         folder = place / "bundle"
-        folder.mkdir()
+        folder.mkdir(mode=0o700)  # what is in a bundle is for whoever is given it: nobody else on this machine
         with _disk(out):
             yield folder
     finally:
@@ -153,7 +154,7 @@ def _put_in_place(folder: Path, manifest: Manifest, out: Path) -> None:
     names = in_order(all_names(manifest))
     if out.suffix == ".zip":
         packed = folder.parent / "bundle.zip"
-        with packed.open("xb") as file:
+        with os.fdopen(os.open(packed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             write_zip(file, folder, names)
         _sync(packed)
         try:

@@ -127,7 +127,7 @@ class FsspecStore:
 
     def __init__(self, url: str) -> None:
         """Raises ``WrongUsage`` where no library is there for such an address."""
-        self.where = url
+        self.where, self._password = _without_password(url)
         try:
             import fsspec
         except ImportError as error:
@@ -136,7 +136,10 @@ class FsspecStore:
             options = {"skip_instance_cache": True, "use_listings_cache": False}
             self._files, self._prefix = fsspec.core.url_to_fs(url, **options)
         except (ImportError, ValueError) as error:
-            raise WrongUsage(f"Tiles can't lie at {url}: {error}.", "pip install 'pauseledger[tiles]'") from error
+            problem = f"Tiles can't lie at {self.where}: {self._said(error)}."
+            raise WrongUsage(problem, "pip install 'pauseledger[tiles]'") from error
+        except Exception as error:  # some connect at once
+            raise self._unreachable(error) from error
         self._compares = type(self._files).__name__ == "S3FileSystem"
 
     def read(self, path: str) -> bytes | None:
@@ -215,8 +218,18 @@ class FsspecStore:
         except (Fenced, TileDiffers):
             raise
         except Exception as error:
-            advice = "See that its address and credentials are right, and that it is up."
-            raise LogUnavailable(f"The tiles at {self.where} can't be reached: {_said(error)}.", advice) from error
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> LogUnavailable:
+        advice = "See that its address and credentials are right, and that it is up."
+        return LogUnavailable(f"The tiles at {self.where} can't be reached: {self._said(error)}.", advice)
+
+    def _said(self, error: Exception) -> str:
+        """What a library says, which may quote the address."""
+        said = _said(error)
+        for secret in filter(None, (self._password, unquote(self._password))):
+            said = said.replace(secret, "…")
+        return said
 
 
 def open_tiles(place: str, origin: str) -> TileStore:
@@ -243,6 +256,15 @@ def _status(error: Exception) -> int | None:
     cause: Any = error.__cause__ if error.__cause__ is not None else error
     found = getattr(cause, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
     return found if isinstance(found, int) else None
+
+
+def _without_password(url: str) -> tuple[str, str]:
+    """An address as it may be shown, and the password in it."""
+    scheme, _, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    user, at, host = place.rpartition("@")
+    name, _, password = user.partition(":")
+    return f"{scheme}://{name}{at}{host}{slash}{path}", password
 
 
 def _said(error: Exception) -> str:

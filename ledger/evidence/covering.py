@@ -21,6 +21,8 @@ BLOCK_LEAVES = 16_384
 MOST_FAILURES = 20
 """More of one kind of look are not listed: the first one counts."""
 _TAG_BYTES = LEAF_BYTES // 2
+_FEW_TAGS = 16
+"""So many are looked for one by one."""
 
 
 class Scope(NamedTuple):
@@ -42,6 +44,15 @@ def gaps_in(block: bytes) -> int:
     if NO_RECORD not in block:
         return 0
     return sum(block[at : at + LEAF_BYTES] == NO_RECORD for at in range(0, len(block), LEAF_BYTES))
+
+
+def _places_of(tag: bytes, block: bytes) -> Iterator[int]:
+    """Which leaves of a block begin with a tag: looked for as a text, which is many times as fast as leaf by leaf."""
+    at = block.find(tag)
+    while at >= 0:
+        if at % LEAF_BYTES == 0:
+            yield at // LEAF_BYTES
+        at = block.find(tag, at + 1)
 
 
 class _Records:
@@ -83,6 +94,8 @@ class _Records:
         if self._wanted is None:
             return [at // LEAF_BYTES for at in starts if block[at : at + LEAF_BYTES] != NO_RECORD]
         wanted = self._wanted
+        if len(wanted) <= _FEW_TAGS:
+            return sorted(at for tag in wanted for at in _places_of(tag, block))
         return [at // LEAF_BYTES for at in starts if block[at : at + _TAG_BYTES] in wanted]
 
     def _compared(self, leaf: bytes, entry: str, number: int | None) -> Failure | None:

@@ -15,7 +15,7 @@ from ledger.errors import WrongUsage
 from ledger.events import NoteAdded, NoteAddedData
 from ledger.json_text import write_json
 from ledger.outbox import Outbox
-from ledger.personal import Mark, write_marking
+from ledger.personal import MARKING, Mark, write_marking
 from ledger.record import Headers, Record
 from ledger.sealing import PersonalKey, Sealing, decrypted, encrypted, marked
 from ledger.sending import BinaryEvent
@@ -171,6 +171,24 @@ def test_a_marked_line_that_is_no_event_is_not_recorded() -> None:
     huge = write_json(note()).replace(b'"data":{', b'"data":{"n":1e999,')
     with pytest.raises(WrongUsage, match="can't hold"):
         Sealing(Ring())(huge, STRUCTURED_HEADERS)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_a_marking_in_another_encoding_is_seen(encoding: str) -> None:
+    """JSON is UTF-8; what is not would be recorded as it came, malformed, and be readable for good."""
+    with pytest.raises(WrongUsage, match="can't be read"):
+        Sealing(Ring())(write_json(note()).decode().encode(encoding), STRUCTURED_HEADERS)
+
+
+def test_an_escaped_marking_is_seen_where_the_line_is_no_json() -> None:
+    """Each letter may be escaped, and the line be broken elsewhere; escapes and zeros alone are no marking."""
+    sealing = Sealing(Ring())
+    for name in (r"\u0070ersonaldata", r"personal\u0064at\u0061", "".join(f"\\u{ord(one):04X}" for one in MARKING)):
+        broken = write_json(note()).replace(MARKING.encode(), name.encode()) + b","
+        with pytest.raises(WrongUsage, match="can't be read"):
+            sealing(broken, STRUCTURED_HEADERS)
+    for strange in (b'{"a":"\\u0061', b"\x00\x01 no text", "nothing personal".encode("utf-16")):
+        assert sealing(strange, STRUCTURED_HEADERS) == (strange, STRUCTURED_HEADERS)
 
 
 def test_without_a_key_store_marked_events_are_refused(opening: Opening, court: ScriptedCourt) -> None:

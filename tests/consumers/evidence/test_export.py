@@ -116,6 +116,7 @@ def test_what_is_exported_verifies(name: str, out: str, signed: Ledger) -> None:
     signed.note("T-1", "what comes later is not under the checkpoint")
     again = signed.export(*given, name=f"again-{out}")
     first = signed.folder / out
+    assert not first.stat().st_mode & 0o077, "a bundle has the tag key in it: it is its owner's alone"
     if first.is_dir():
         assert read(first) == read(again)
         assert json.loads((first / "manifest.json").read_bytes()) == manifest

@@ -177,3 +177,12 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "tiles").write_text("")
     with pytest.raises(LogUnavailable, match="PAUSELEDGER_TILES"):
         open_tiles(str(tmp_path / "tiles"), ORIGIN).write({"tile/0/000": b"x"})
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "http", "s3", "nonsense"])
+def test_a_password_in_an_address_is_never_shown(scheme: str) -> None:
+    """Neither by us nor out of what a library says, whichever way it fails."""
+    with pytest.raises((LogUnavailable, WrongUsage)) as failed:
+        open_tiles(f"{scheme}://user:hunt%65r2@127.0.0.1:1/tiles", ORIGIN).read("checkpoint")
+    assert "hunt" not in str(failed.value)
+    assert f"{scheme}://user@127.0.0.1:1/tiles/" in str(failed.value)

@@ -215,6 +215,21 @@ def test_an_earlier_checkpoint_is_found_again(tmp_path: Path) -> None:
         assert any(f"begins with the {earlier.size} leaves" in one for one in found.proven)
 
 
+@pytest.mark.parametrize("few", [0, 100])
+def test_leaves_are_found_one_way_or_the_other(few: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether tags are looked for one by one or all at once, what was withheld is found, and only that."""
+    monkeypatch.setattr("ledger.evidence.covering._FEW_TAGS", few)
+    ledger().export(tmp_path / "bundle", QUERIES["two"])
+    assert verify(tmp_path / "bundle", Trusted(KEY)).ok
+    entries = tmp_path / "bundle" / "entries.jsonl"
+    found = entries.read_bytes().splitlines(keepends=True)
+    for at in range(len(found)):
+        entries.write_bytes(b"".join(found[:at] + found[at + 1 :]))
+        gone = json.loads(found[at])
+        failure = verify(tmp_path / "bundle", Trusted(KEY)).failures[0]
+        assert (failure.kind, failure.entry) == ("withheld", f"{gone['partition']}:{gone['offset']}")
+
+
 @pytest.mark.parametrize("leaves", [1, 3, 4, 7])
 def test_blocks_of_any_length_give_the_same(leaves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where leaves are written, read and hashed in many blocks, nothing comes out otherwise, earlier roots included."""
