@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumers.cli.ending import run_to_end
-from consumers.cli.options import AsJson, print_json
+from consumers.cli.options import AsJson, counting, print_json
 from ledger.errors import WrongUsage
 
 if TYPE_CHECKING:  # what verifies is imported when there is something to verify: other commands don't wait for it
@@ -70,7 +70,8 @@ def _guarded(path: Path, trusted: Trusted) -> Verified:
     from ledger.evidence.failures import Failure
 
     try:
-        return verifier.verify(path, trusted)
+        with counting("entries judged") as count_on:
+            return verifier.verify(path, trusted, count_on)
     except OSError as error:
         raise WrongUsage(f"{path} can't be opened: {error.strerror}.", "Name a bundle.") from None
     except Exception as error:

@@ -30,7 +30,7 @@ from ledger.evidence.bundle import (
 from ledger.evidence.containers import SCATTERED
 from ledger.evidence.covering import BLOCK_LEAVES, gaps_in
 from ledger.evidence.entries_file import Entries, Group
-from ledger.evidence.judging import NOWHERE, Judged, Sink, Terms, judge
+from ledger.evidence.judging import NOWHERE, Judged, Progress, Sink, Terms, ignored, judge
 from ledger.evidence.leaves import LEAF_BYTES, NO_RECORD, Genesis, tag_of
 from ledger.evidence.lines import read_line
 from ledger.evidence.merkle import Frontier, leaf_hash, leaf_hashes
@@ -42,8 +42,6 @@ from ledger.evidence.statements import Found, limits
 from ledger.evidence.view import RENDERING, BundleView
 from ledger.partitions import partition_of
 from ledger.record import Record, record_bytes
-
-Progress = Callable[[int], None]
 
 _BUFFER = 1024 * 1024
 _NONE = 2**64 - 1
@@ -64,10 +62,6 @@ class Notary(NamedTuple):
 
     verifier: VerifierKey
     tag_key: bytes
-
-
-def ignored(_: int) -> None:
-    """No progress."""
 
 
 def write_bundle(

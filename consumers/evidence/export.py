@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from consumers.evidence.bundle_files import Notary, Progress, Tree, write_bundle
+from consumers.evidence.bundle_files import Notary, Tree, write_bundle
 from consumers.evidence.exporters_keys import ExportersKeys, open_exporters_keys
 from consumers.evidence.tile_store import open_tiles
 from consumers.settings import Settings
 from ledger.errors import DiskFailed, LogChanged, NotFound, UnusableLog, WrongUsage
 from ledger.evidence.bundle import Manifest, Query, in_order
+from ledger.evidence.judging import Progress
 from ledger.evidence.manifest_check import query_problem
 from ledger.evidence.notes import BadNote, Checkpoint
 from ledger.evidence.renderings import all_names

@@ -111,7 +111,7 @@ def read_entries(file: BinaryIO, ends: Mapping[int, int], partitions: int, until
 
 
 def _changed_meanwhile() -> Refused:
-    return Refused("malformed", "entries.jsonl was changed while it was read")
+    return Refused("changed", "entries.jsonl was changed while the bundle was read")
 
 
 def _refuse_misplaced(record: Record, last: tuple[int, int], ends: Mapping[int, int]) -> None:

@@ -11,6 +11,7 @@ from ledger.evidence.case import Case, verdict_line
 from ledger.evidence.entries_file import Entries, Group
 
 Progress = Callable[[int], None]
+"""Told of so many entries more."""
 
 
 class Terms(NamedTuple):
@@ -37,14 +38,14 @@ class Sink(NamedTuple):
     decision: Callable[[str, bytes], None]
 
 
-def _ignored(*_: object) -> None:
-    return None
+def ignored(*_: object) -> None:
+    """Nobody wants to know."""
 
 
-NOWHERE = Sink(_ignored, _ignored)
+NOWHERE = Sink(ignored, ignored)
 
 
-def judge(entries: Entries, file: BinaryIO, terms: Terms, sink: Sink, progress: Progress = _ignored) -> Judged:
+def judge(entries: Entries, file: BinaryIO, terms: Terms, sink: Sink, progress: Progress = ignored) -> Judged:
     """Judge all work items of a bundle, one after another by their names. ``file`` has the records."""
     members = entries.grouped.by_group(len(entries.groups))
     verdicts = decisions = work_items = unended = 0

@@ -16,7 +16,6 @@ It reads and never writes. It holds a few dozen bytes an entry, and the records 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -29,7 +28,7 @@ from ledger.evidence.containers import SCATTERED, Container, opened
 from ledger.evidence.covering import MOST_FAILURES, Scope, covered, wrong_length
 from ledger.evidence.entries_file import Entries, Group, read_entries
 from ledger.evidence.failures import Failure, Kind, Refused, shown
-from ledger.evidence.judging import Judged, Sink, Terms, judge
+from ledger.evidence.judging import Judged, Progress, Sink, Terms, ignored, judge
 from ledger.evidence.leaves import TAG_KEY_BYTES, tag_key_digest
 from ledger.evidence.lines import lines
 from ledger.evidence.manifest_check import manifest_problem
@@ -70,11 +69,14 @@ class Trusted(NamedTuple):
     """Who must have cosigned every checkpoint."""
 
 
-def verify(path: Path, trusted: Trusted) -> Verified:
-    """Verify the bundle at a path. Raises ``OSError`` where nothing lies there."""
+def verify(path: Path, trusted: Trusted, progress: Progress = ignored) -> Verified:
+    """Verify the bundle at a path; ``progress`` is told of entries that were judged.
+
+    Raises ``OSError`` where nothing lies there.
+    """
     try:
         with opened(path) as container:
-            return _Examination(container, trusted).run()
+            return _Examination(container, trusted, progress).run()
     except Refused as refused:
         return Verified(False, 0, 0, [], [], [refused.failure])
 
@@ -82,7 +84,8 @@ def verify(path: Path, trusted: Trusted) -> Verified:
 class _Examination:
     """One bundle under examination."""
 
-    def __init__(self, container: Container, trusted: Trusted) -> None:
+    def __init__(self, container: Container, trusted: Trusted, progress: Progress) -> None:
+        self._progress = progress
         self._container, self._key, self._witnesses = container, trusted.key, trusted.witnesses
         self._earlier = {one.origin: one for one in trusted.earlier}
         self._failures: list[Failure] = []
@@ -215,7 +218,7 @@ class _Examination:
             raise Refused("malformed", "tag-key.txt is no key") from None
         if len(tag_key) != TAG_KEY_BYTES or f"{tag_key.hex()}\n".encode() != data:
             raise Refused("malformed", "tag-key.txt is no key as it must be written")
-        if not hmac.compare_digest(tag_key_digest(tag_key), self._manifest.partitions[0].tag_key_sha256):
+        if tag_key_digest(tag_key) != self._manifest.partitions[0].tag_key_sha256:
             raise Refused("forged", "tag-key.txt is not the tag key of this ledger's trees")
         return tag_key
 
@@ -269,7 +272,7 @@ class _Examination:
             self._container.open(bundle.DECISIONS) as decisions,
         ):
             compared = _Compared(lines(decisions), bundle.DECISIONS)
-            judged = judge(entries, file, terms, Sink(marks.put, compared.expect))
+            judged = judge(entries, file, terms, Sink(marks.put, compared.expect), self._progress)
             compared.finish()
         self._failures += compared.failures
         with self._container.open(bundle.VERDICTS) as verdicts:

@@ -229,4 +229,5 @@ def _variants(content: Any, path: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     else:
         yield "another", put(value[:-1] + ("0" if value[-1] != "0" else "1"))
         yield "no text", put(1)
+        yield "in other letters", put(value[:-1] + "é")
     yield "null" if value is not None else "text", put(None if value is not None else "x")

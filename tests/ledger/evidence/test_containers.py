@@ -300,5 +300,5 @@ def test_a_bundle_that_changes_while_it_is_read_is_refused(
 
     monkeypatch.setattr("ledger.evidence.verify.covered", change_afterwards)
     found = verify(folder, Trusted(KEY))
-    assert [one.kind for one in found.failures] == ["malformed"]
-    assert "while it was read" in found.failures[0].detail
+    assert [one.kind for one in found.failures] == ["changed"]
+    assert "while the bundle was read" in found.failures[0].detail
