@@ -15,6 +15,7 @@ from ledger.packet import Pause, WorkItem
 from ledger.tables import Column, Lookup, Rows, Table, View
 from ledger.times import format_instant, shifted
 from projections.decisions import touched
+from projections.listing import action_name
 
 Kind = Literal["freshness", "heartbeat", "debt"]
 
@@ -46,6 +47,8 @@ class Debt(NamedTuple):
     overdue: bool
     state: Literal["open", "closed"]
     side_effect_by: str
+    action: str | None
+    """The name of the pending action."""
 
 
 DEADLINES = Table(
@@ -154,4 +157,5 @@ def _debt(item: WorkItem, pause: Pause, as_of: datetime) -> Debt:
         due is not None and as_of >= due,
         "open" if pause.is_open else "closed",
         item.entry(pause.side_effect_by),
+        action_name(pause),
     )

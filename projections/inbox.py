@@ -15,6 +15,7 @@ from ledger.decision import debt, decide
 from ledger.packet import Pause, WorkItem
 from ledger.times import format_instant
 from projections.deadlines import due_at
+from projections.listing import action_name
 
 _URGENCY = ("reconcile", "terminate", "review", "settle")
 _OWED = "Nobody knows whether the side effect of this closed pause landed: find out, or write it off."
@@ -39,6 +40,8 @@ class Task(NamedTuple):
     since: str | None
     due: str | None
     overdue: bool
+    action: str | None
+    """What the pause is about: the name of its pending action."""
 
 
 def inbox_of(item: WorkItem, as_of: datetime) -> list[Task]:
@@ -79,6 +82,7 @@ def _task(item: WorkItem, pause: Pause, as_of: datetime, decision: str, rule: st
         None if since is None else format_instant(since),
         None if due is None else format_instant(due),
         due is not None and as_of >= due,
+        action_name(pause),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from ledger.index import Index
-from ledger.packet import WorkItem
+from ledger.packet import Pause, WorkItem
 from projections.decisions import as_of_now
 
 WITH_DEADLINES = "SELECT DISTINCT subject FROM deadlines WHERE state = 'open' OR debt_since IS NOT NULL"
@@ -15,6 +15,11 @@ WITH_OWNERS = "SELECT DISTINCT subject FROM owners"
 WITH_OPEN = "SELECT DISTINCT subject FROM deadlines WHERE state = 'open'"
 WITH_PAUSES = "SELECT DISTINCT subject FROM deadlines"
 EVERY = "SELECT DISTINCT originator_id FROM stored_events"
+
+
+def action_name(pause: Pause) -> str | None:
+    """What a pause is about, in a word; null where it has no action."""
+    return None if pause.pending_action is None else str(pause.pending_action.body["name"])
 
 
 def subjects_after(index: Index, candidates: str, after: str, most: int) -> list[str]:

@@ -76,8 +76,12 @@ SCHEMAS: dict[str, Any] = {
             "open_pauses": {"type": "integer"},
         }
     ),
-    "Task": _object(_PAUSE | {"decision": {"enum": _BRANCHES}, "owner": _MAYBE, "due": _MAYBE, "reason": _TEXT}),
-    "Debt": _object(_PAUSE | {"owner": _MAYBE, "since": _TEXT, "due": _MAYBE, "overdue": {"type": "boolean"}}),
+    "Task": _object(
+        _PAUSE | {"decision": {"enum": _BRANCHES}, "owner": _MAYBE, "due": _MAYBE, "reason": _TEXT, "action": _MAYBE}
+    ),
+    "Debt": _object(
+        _PAUSE | {"owner": _MAYBE, "since": _TEXT, "due": _MAYBE, "overdue": {"type": "boolean"}, "action": _MAYBE}
+    ),
     "Deadline": _object(_PAUSE | {"kind": _TEXT, "owner": _MAYBE, "at": _TEXT, "passed": {"type": "boolean"}}),
     "Ownership": _object({"subject": _TEXT, "execution": _TEXT, "role": _TEXT, "owner": _MAYBE}),
 }
@@ -165,8 +169,22 @@ _ROW: dict[str, Any] = {
     "open_pauses": 1,
 }
 _OWNERSHIP = {"subject": "T-7", "execution": "run-1", "role": "canonical", "owner": "role:ops"}
-_TASK = _WHICH | {"decision": "review", "rule": "stale", "owner": "role:ops", "due": None, "reason": "Stale."}
-_DEBT = _WHICH | {"owner": "role:ops", "since": _TIME, "due": None, "overdue": False, "state": "open"}
+_TASK = _WHICH | {
+    "decision": "review",
+    "rule": "stale",
+    "owner": "role:ops",
+    "due": None,
+    "reason": "Stale.",
+    "action": "refund",
+}
+_DEBT = _WHICH | {
+    "owner": "role:ops",
+    "since": _TIME,
+    "due": None,
+    "overdue": False,
+    "state": "open",
+    "action": "refund",
+}
 _DEADLINE = _WHICH | {"kind": "freshness", "owner": "role:ops", "at": _TIME, "passed": False}
 _PAUSES = [{"pause": "p1", "execution": "run-1", "opened": "0:0", "state": "open", "outcome": None}]
 _STREAM = (

@@ -11,13 +11,17 @@ from fastapi import FastAPI
 from uvicorn.config import LOGGING_CONFIG
 
 from consumers.api.app import make_app
-from consumers.api.gate import Gate
+from consumers.api.gate import Gate, is_loopback
 from consumers.api.listening import OrderlyServer, configured, refuse_open_address
 from consumers.settings import Settings
 
 _OPEN = (
     "pauseledger: nobody is asked who he is (no PAUSELEDGER_API_TOKENS, no PAUSELEDGER_API_ISSUER): this server answers"
     " only on {host}, and everybody on this machine may publish as anybody."
+)
+_PLAIN = (
+    "pauseledger: tokens come to http://{host} unencrypted, and whoever sees one on its way can use it: set"
+    " PAUSELEDGER_API_TLS_CERTIFICATE and PAUSELEDGER_API_TLS_KEY, or let only a proxy with TLS reach this address."
 )
 
 
@@ -38,13 +42,23 @@ def _logging() -> dict[str, Any]:
     return config
 
 
+def warning(settings: Settings, *, is_open: bool) -> str:
+    """What whoever starts the server should know of who may reach it; empty where there is nothing to say."""
+    if is_open:
+        return _OPEN.format(host=settings.api_host)
+    if settings.api_tls_certificate is None and not is_loopback(settings.api_host):
+        return _PLAIN.format(host=settings.api_host)
+    return ""
+
+
 def serve(settings: Settings, *, access_log: bool = False) -> None:
     """Serve until a signal comes. Raises ``WrongUsage`` where it may not bind what it is told to."""
     app = make_app(settings)
     gate: Gate = app.state.gate
     if gate.is_open:
         refuse_open_address(settings.api_host, "the API")
-        print(_OPEN.format(host=settings.api_host), file=sys.stderr, flush=True)
+    if warned := warning(settings, is_open=gate.is_open):
+        print(warned, file=sys.stderr, flush=True)
     config = configured(
         app,
         settings,

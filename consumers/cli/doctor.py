@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
-from consumers.cli import doctor_fleet, doctor_kafka
+from consumers.cli import doctor_evidence, doctor_fleet, doctor_kafka
 from consumers.cli.finding import Finding
 from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, print_json
 from consumers.indexer import Indexer
@@ -57,6 +57,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield from _index(settings, log)
         yield from doctor_fleet.fleet(settings)
         yield from _personal(settings)
+        yield from doctor_evidence.evidence(settings, log)
     finally:
         log.close()
 

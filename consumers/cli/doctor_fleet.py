@@ -21,6 +21,17 @@ EXTRAS = {
     "webhooks": "standardwebhooks",
     "api": "fastapi",
     "tracing": "opentelemetry.sdk",
+    "callbacks": "boto3",
+    "mcp": "mcp",
+    "tiles": "fsspec",
+    "parquet": "pyarrow",
+    "langgraph": "langgraph",
+    "step-functions": "boto3",
+    "lambda-durable": "aws_durable_execution_sdk_python",
+    "openai-agents": "agents",
+    "pydantic-ai": "pydantic_ai",
+    "dbos": "dbos",
+    "temporal": "temporalio",
 }
 """Each extra, and a module that it brings."""
 _HERE = ("127.0.0.1", "localhost", "::1")

@@ -29,7 +29,10 @@ LogUrl = Annotated[
 IndexUrl = Annotated[
     str | None,
     typer.Option(
-        "--index", metavar="URL", help="sqlite:///FILE. Else PAUSELEDGER_INDEX, else beside the log (see README)."
+        "--index",
+        metavar="URL",
+        help="sqlite:///FILE or postgresql://USER@HOST/DATABASE (docs/operations.md). Else PAUSELEDGER_INDEX, else the"
+        " log's own file, beside a Kafka log sqlite:///pauseledger.db.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout and nothing else, for scripts.")]

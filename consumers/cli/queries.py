@@ -13,6 +13,8 @@ from consumers.cli.options import AsJson, At, IndexUrl, LogUrl, Subject, console
 from consumers.personal.opening import key_store
 from consumers.personal.revealing import reveal_packet, reveal_trail
 from consumers.settings import Ledger, Settings
+from ledger.errors import NotFound, WrongUsage
+from ledger.packet import WorkItem
 from ledger.partitions import partition_of
 from ledger.sealing import Sealing
 from projections.answers import decision_answer, decisions_answer, packet_answer, trail_answer
@@ -74,12 +76,14 @@ def decision(
     else:
         from consumers.cli import show
 
-        show.decisions(console(), subject, content)
+        show.decisions(console(), subject, content, then=then is not None)
 
 
 def packet(
     subject: Subject,
-    pause: Annotated[str, typer.Option("--pause", metavar="P", help="The pause.")],
+    pause: Annotated[
+        str | None, typer.Option("--pause", metavar="P", help="The pause. May be left out where there is only one.")
+    ] = None,
     at: At = None,
     reveal: Reveal = False,
     as_json: AsJson = False,
@@ -89,7 +93,8 @@ def packet(
     """Print the packet of a pause: what was about to happen, whose it is, how long it holds, what became of it."""
     then, opened = instant(at), opening(log, index, reveal)
     with opened as sealing, caught_up(log, index, subject) as ledger:
-        content = packet_answer(ledger.index.work_item(subject, at=then), subject, pause)
+        item = ledger.index.work_item(subject, at=then)
+        content = packet_answer(item, subject, pause or _only_pause(item, subject))
         if sealing is not None:
             lines = trail_answer(ledger.index, ledger.indexer.identity.partitions, subject, at=then)
             content = reveal_packet(sealing, content, lines)
@@ -99,6 +104,16 @@ def packet(
         from consumers.cli import show
 
         show.packet(console(), content)
+
+
+def _only_pause(item: WorkItem | None, subject: str) -> str:
+    """The one pause of a work item. Raises ``NotFound`` where it has none, ``WrongUsage`` where it has several."""
+    names = [] if item is None else list(item.pauses)
+    if not names:
+        raise NotFound(f"{subject} has no pause.", "pauseledger inbox lists what waits.")
+    if len(names) > 1:
+        raise WrongUsage(f"{subject} has {len(names)} pauses.", f"Name one with --pause: {', '.join(names[:5])}.")
+    return names[0]
 
 
 def trail(

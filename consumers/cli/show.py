@@ -48,9 +48,10 @@ def pairs(rows: Iterable[tuple[str, object]]) -> Table:
     return table
 
 
-def decisions(console: Console, subject: str, found: Sequence[Mapping[str, Any]]) -> None:
+def decisions(console: Console, subject: str, found: Sequence[Mapping[str, Any]], *, then: bool = False) -> None:
+    """The decisions of a work item, now or ``then``."""
     if not found:
-        console.print(f"{subject} has no pause on this ledger.")
+        console.print(f"{subject} had no pause at that instant." if then else f"{subject} has no pause on this ledger.")
     for number, one in enumerate(found):
         if number:
             console.print()
@@ -150,8 +151,8 @@ def tally(console: Console, printed: Counter[str]) -> None:
 
 
 _COLUMNS = {
-    "inbox": ("decision", "subject", "pause", "owner", "due", "reason"),
-    "debts": ("due", "since", "subject", "pause", "owner", "side_effect_by", "state"),
+    "inbox": ("decision", "subject", "action", "owner", "due", "reason", "execution", "pause"),
+    "debts": ("due", "since", "subject", "action", "owner", "side_effect_by", "state", "execution", "pause"),
     "alerts": ("deadline", "kind", "subject", "pause", "owner", "told", "id"),
     "undecided": ("since", "subject", "pause", "owner", "state", "outcome"),
     "deadlines": ("at", "kind", "subject", "pause", "owner"),

@@ -22,12 +22,16 @@ def kind(name: str | None) -> str:
 
 
 def said(event: Mapping[str, Any] | None) -> str:
-    """Who said it, of which pause."""
+    """Of which pause, what was decided or seen, and who said it."""
     if event is None:
         return "(no JSON)"
     data = event.get("data")
     data = data if isinstance(data, dict) else {}
-    words = [data.get("pause") or data.get("execution"), event.get("actor") and f"by {event['actor']}"]
+    words = [
+        data.get("pause") or data.get("execution"),
+        data.get("outcome") or data.get("status"),
+        event.get("actor") and f"by {event['actor']}",
+    ]
     return " ".join(str(word) for word in words if word)
 
 

@@ -97,14 +97,21 @@ class Notary:
     def tree(self, partition: int) -> Tree:
         """A partition's tree, opened where it isn't, and what was signed of it published."""
         if partition not in self._trees:
-            store = self.store_of(partition)
-            tree = Tree(self.log, self.keys, self.identity, partition, store, self.journal)
-            for _, checkpoint, where in self.seen(partition):
-                refuse_unknown(self.journal, checkpoint, where)
+            tree = self.look(partition)
             if tree.signed is not None:
                 tree.signed = self._told(partition, tree.store, tree.signed)
             self._trees[partition] = tree
         return self._trees[partition]
+
+    def look(self, partition: int) -> Tree:
+        """A partition's tree as it was signed; nothing is written.
+
+        Raises ``LogChanged`` or ``UnusableLog`` unless log, journal, tiles and what was published agree.
+        """
+        tree = Tree(self.log, self.keys, self.identity, partition, self.store_of(partition), self.journal)
+        for _, checkpoint, where in self.seen(partition):
+            refuse_unknown(self.journal, checkpoint, where)
+        return tree
 
     def seen(self, partition: int) -> list[tuple[Note, Checkpoint, str]]:
         """What strangers may have seen: the published checkpoint, and the one announced last; where each is.

@@ -66,6 +66,10 @@ class Permit:
         """The entry of the attempt."""
         self.evidence: Any = None
 
+    def __repr__(self) -> str:
+        name = None if self.action is None else self.action.get("name")
+        return f"Permit(action={name!r}, fence={self.fence}, entry={self.entry!r})"
+
     @property
     def idempotency_key(self) -> str | None:
         key = None if self.action is None else self.action.get("idempotency_key")
@@ -155,16 +159,22 @@ class Guard(ContextDecorator):
         return self._gate.shut(refused.answer, paused)  # no outcome is owed now: it says what else is in the way
 
     def _tell(self, permit: Permit, error: BaseException | None) -> None:
-        paused = self._grant.paused
         if error is None:
-            self._gate.observe(paused, "happened", settles=permit.entry, evidence=permit.evidence)
+            self._observed("happened", permit, permit.evidence)
             self._closed()
             self._see_that_it_was_the_only_one()
             return
         evidence = {"error": type(error).__name__, "evidence": permit.evidence}
         proven = self._proof and isinstance(error, self._proof) and not isinstance(error, Unfinished)
         status: SideEffect = "not_happened" if proven else "indeterminate"
-        self._gate.observe(paused, status, settles=permit.entry, evidence=evidence)
+        self._observed(status, permit, evidence)
+
+    def _observed(self, status: SideEffect, permit: Permit, evidence: Any) -> None:
+        """Tell what was seen. Somebody may have told otherwise meanwhile: then what stands is not overruled."""
+        paused = self._grant.paused
+        told = self._gate.observe(paused, status, settles=permit.entry, evidence=evidence)
+        if told.verdict == "refused":
+            _LOG.warning("%s of %s, seen as %s, was refused: %s", paused.pause, paused.subject, status, told.reason)
 
     def _closed(self) -> None:
         """Close the pause. That it can't be closed changes nothing of what was told."""

@@ -64,6 +64,21 @@ def test_java_publishes_with_its_own_client(broker: Broker, topic: str) -> None:
     assert (verdict.entry, verdict.verdict) == (printed, "accepted")
 
 
+def test_the_shell_story_acts_only_on_an_accepted_resume(tmp_path: Path) -> None:
+    """As the bearer of a token whom the pause does not belong to: it says why, and attempts nothing."""
+    file = tmp_path / "tokens.json"
+    secret = token(file, "user:mallory")
+    with served(tmp_path, PAUSELEDGER_API_TOKENS=str(file)) as server:
+        told = tell(with_curl(tmp_path), str(server.base_url), tmp_path, TOKEN=secret)
+        assert told.returncode == 1
+        assert told.stdout.startswith("accepted\nnot granted: ")
+        assert "no-authority" in told.stdout
+        server.headers["authorization"] = f"Bearer {secret}"
+        (item,) = server.get("/v1/work-items").json()["items"]
+        trail = server.get(f"/v1/work-items/{item['subject']}/trail").json()
+        assert [line["type"].removeprefix("pauseledger.") for line in trail] == STEPS[:2]
+
+
 STEPS = ["pause.opened", "resume.requested", "side_effect.attempted", "side_effect.observed", "pause.closed"]
 
 

@@ -40,7 +40,7 @@ def test_the_shell_example_runs(tmp_path: Path) -> None:
     assert re.search(r"^accepted .* 0:0 .* T-7 .* pause\.opened", printed, re.MULTILINE)
     assert re.search(r"^resume  The plan is fresh", printed, re.MULTILINE)
     assert "refund" in printed
-    assert "T-7 has no pause on this ledger." in printed  # the time travel goes to before the first entry
+    assert "T-7 had no pause at that instant." in printed  # the time travel goes to before the first entry
     printed = run(["sh", "-eu", "-c", evidence], tmp_path)
     assert "T-7.zip holds." in printed
     assert "c2sp.org/tlog-proof@v1" in printed

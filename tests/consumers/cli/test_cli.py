@@ -294,7 +294,6 @@ def test_topic_create_makes_what_a_ledger_needs(tmp_path: Path, broker: Any) -> 
         ("decision", "T-1", "--at", "2026-03-28T09:00:00"),
         ("trail", "T-1", "--at", ""),
         ("decision",),
-        ("packet", "T-1"),
         ("publish", "--timeout", "-1"),
         ("publish", "--timeout", "nan"),
         ("publish", "not-there.jsonl"),

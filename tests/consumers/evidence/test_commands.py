@@ -189,3 +189,27 @@ def test_without_keys_it_is_said_how_to_make_them(tmp_path: Path, monkeypatch: p
     assert isinstance(failed, WrongUsage)
     assert "pauseledger keys new NAME" in str(failed)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_doctor_looks_at_evidence(acme: Acme) -> None:
+    """What is signed, up to where, and whether all of it agrees; it says what to do, and changes nothing."""
+    acme.append(3)
+
+    def told() -> list[tuple[str, str]]:
+        found = json.loads(run("doctor", "--json").stdout)
+        return [(one["level"], one["finding"]) for one in found if one["check"] == "evidence"]
+
+    assert told()[1] == ("warning", "Nothing was signed yet.")
+    said("checkpoint")
+    acme.append(1)
+    files = {path: path.read_bytes() for path in acme.tiles.rglob("*") if path.is_file()}
+    (key, tree) = told()
+    assert key == ("ok", f"The notary's key in {acme.keys} is {open_keys(acme.keys).verifier}.")
+    assert tree[0] == "ok"
+    assert tree[1].startswith("Partition 0 is signed up to 3 of 4 offsets; log, journal, tiles")
+    assert {path: path.read_bytes() for path in acme.tiles.rglob("*") if path.is_file()} == files
+    acme.change_log("UPDATE log_records SET value = x'00' WHERE offset = 2")
+    assert told()[1][0] == "problem"
+    assert "Entry 0:2 was signed" in told()[1][1]
+    (acme.keys / "tag.key").chmod(0o644)
+    assert told() == [("problem", f"{acme.keys / 'tag.key'} may be read by others: it is secret.")]

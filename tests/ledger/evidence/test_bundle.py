@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.cloudevents import STRUCTURED_HEADERS
-from ledger.evidence.bundle import BadText, Query, entry_line, read_entry_line, read_instant, written_instant
+from ledger.evidence.bundle import WRITERS, BadText, Query, entry_line, read_entry_line, read_instant, written_instant
 from ledger.evidence.verify import Trusted, verify
 from ledger.fold import Replay
 from ledger.record import Record, record_bytes
@@ -61,6 +62,11 @@ def test_an_instant_has_one_form(text: str) -> None:
     with pytest.raises(BadText):
         read_instant(text)
     assert read_instant(written_instant(START)) == START
+
+
+def test_this_version_is_among_those_that_write_bundles() -> None:
+    """A new version is listed before it writes bundles that it would then refuse."""
+    assert WRITERS[-1] == version("pauseledger")
 
 
 def test_a_tree_of_nothing_proves_that_there_is_nothing(tmp_path: Path) -> None:

@@ -239,8 +239,25 @@ def test_a_second_grant_while_the_effect_was_under_way_is_said_aloud(
     assert gate.packet(paused)["side_effect"] == "happened"
 
 
+def test_an_observation_that_is_refused_is_said_as_such(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    """Cut off, while somebody had found it done: nobody knows is refused, and the log says that and nothing else."""
+    paused = opened(gate)
+
+    @gate.guard(gate.request_resume(paused, who=ANNA))
+    def effect() -> None:
+        gate.reconcile(paused, lambda _: "happened", who=ANNA)
+        raise OSError("cut off")
+
+    with pytest.raises(OSError, match="cut off"):
+        effect()
+    (said,) = [one.getMessage() for one in caplog.records]
+    assert said.startswith(f"{paused.pause} of T-1, seen as indeterminate, was refused: It is on the ledger")
+    assert gate.packet(paused)["side_effect"] == "happened"
+
+
 def test_an_effect_that_was_done_once_says_nothing(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
     """The usual way leaves no line on the log."""
-    with gate.guard(gate.request_resume(opened(gate), who=ANNA)):
+    with gate.guard(gate.request_resume(opened(gate), who=ANNA)) as permit:
         pass
     assert caplog.records == []
+    assert repr(permit) == f"Permit(action='refund', fence={permit.fence}, entry='{permit.entry}')"
