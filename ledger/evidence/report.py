@@ -181,7 +181,7 @@ def _limits(view: BundleView) -> Iterator[str]:
 
 def _checkpoints(view: BundleView) -> Iterator[str]:
     yield '<section aria-labelledby="checkpoints">\n<h2 id="checkpoints">Checkpoints</h2>\n'
-    columns = ("Partition", "Offsets under it", "Root", "Origin", "Lines of other signers")
+    columns = ("Partition", "Offsets under it", "Root", "Origin", "Lines of other signers, not verified here")
     yield from table("What the notary signed, a partition a row", columns, map(_checkpoint, view.checkpoints))
     for one in view.checkpoints:
         noted = "\n".join(map(as_html, one.note.split("\n")))

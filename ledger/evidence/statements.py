@@ -16,6 +16,7 @@ NO_BUNDLE_PROVES = (
     "That nothing is newer than the checkpoints: that is known only from a later checkpoint (--since) or a witness.",
     "Records that name a work item and lie under another key or on another partition: they change nothing, and are in "
     "no work item's history.",
+    "What lines of other signers on a checkpoint say, but for witnesses whose keys were given (--witness).",
 )
 
 

@@ -11,9 +11,11 @@ import pytest
 from bench.workload import Workload, records
 from ledger.decision import decide
 from ledger.evidence.bundle import Query, written_instant
+from ledger.evidence.notes import Signature
 from ledger.evidence.verify import Trusted, verify
 from ledger.fold import Replay
 from ledger.times import from_milliseconds
+from tests.ledger.evidence import forging
 from tests.ledger.evidence.ledgers import (
     MINUTE,
     SIGNER,
@@ -252,3 +254,19 @@ def test_a_work_item_without_entries_is_proven_to_have_none(tmp_path: Path) -> N
     assert found.ok
     assert (found.entries, found.work_items) == (0, 0)
     assert any("Every entry of 'T-nobody'" in one and "0 records" in one for one in found.proven)
+
+
+def test_a_witness_that_somebody_made_up_is_not_vouched_for(tmp_path: Path) -> None:
+    """Anybody can write a line under a signed note: the page and the verifier say that nobody has looked at it."""
+    folder = tmp_path / "bundle"
+    ledger().export(folder, Query(all=True))
+    files = forging.read(folder)
+    line = str(Signature("witness.example/w1", 7, (1_774_700_000).to_bytes(8, "big") + bytes(64))).encode()
+    for name in ("checkpoint-0", "checkpoint-1"):
+        files[name] += line
+    forging.write(forging.with_all(files), folder)
+    found = verify(folder, Trusted(SIGNER.verifier))
+    assert found.ok
+    assert not any("witness.example" in said for said in found.proven)
+    assert any("lines of other signers" in said for said in found.not_proven)
+    assert "Lines of other signers, not verified here" in (folder / "report.html").read_text(encoding="utf-8")
