@@ -1,4 +1,4 @@
-"""``pauseledger``: the command line (protocol, section 8)."""
+"""``pauseledger``: the command line (protocol, section 9)."""
 
 from __future__ import annotations
 
