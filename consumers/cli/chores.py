@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, counting, print_json
+from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, counting, print_json, say
 from consumers.settings import Settings
 from ledger import branch_table
 from ledger.errors import WrongUsage
@@ -29,7 +29,7 @@ def rebuild(as_json: AsJson = False, log: LogUrl = None, index: IndexUrl = None)
     if as_json:
         print_json({"entries": count, "seconds": seconds})
     else:
-        typer.echo(f"Replayed {count:,} entries in {seconds} s.")
+        say(f"Replayed {count:,} entries in {seconds} s.")
 
 
 def topic_create(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from consumers.cli.options import AsJson, LogUrl, counting, instant, print_json
+from consumers.cli.options import AsJson, LogUrl, counting, instant, print_json, say
 from consumers.settings import Settings
 from ledger.errors import WrongUsage
 
@@ -116,11 +116,11 @@ def _show(out: Path, manifest: Manifest) -> None:
     from ledger.evidence.statements import counted
 
     counts = manifest.counts
-    typer.echo(
+    say(
         f"{out}: {counts.entries:,} records of {counted(counts.work_items, 'work item')}, "
         f"{counted(counts.verdicts, 'verdict')} and {counted(counts.decisions, 'decision')} "
         f"as of {manifest.as_of or 'the beginning'}."
     )
     for one in manifest.partitions:
-        typer.echo(f"Under the checkpoint of {one.genesis.origin} with {one.size - 1:,} entries.")
-    typer.echo(f"Verify it offline: pauseledger verify {out} --key VKEY")
+        say(f"Under the checkpoint of {one.genesis.origin} with {one.size - 1:,} entries.")
+    say(f"Verify it offline: pauseledger verify {out} --key VKEY")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from consumers.cli.ending import run_to_end
-from consumers.cli.options import AsJson, counting, print_json
+from consumers.cli.options import AsJson, counting, print_json, say
 from ledger.errors import WrongUsage
 
 if TYPE_CHECKING:  # what verifies is imported when there is something to verify: other commands don't wait for it
@@ -126,15 +126,15 @@ def _checkpoint(path: Path, keys: Sequence[VerifierKey]) -> Checkpoint:
 
 def _show(path: Path, found: Verified) -> None:
     if found.ok:
-        typer.echo(f"{path} holds.")
+        say(f"{path} holds.")
         _list("Proven:", found.proven)
         _list("Not proven:", found.not_proven)
         return
     first = found.failures[0]
     place = "" if first.entry is None else f" The first entry at fault is {first.entry}."
-    typer.echo(f"{path} is REFUSED: {first.kind}.{place}")
+    say(f"{path} is REFUSED: {first.kind}.{place}")
     _list("What does not hold:", [_said(one) for one in found.failures])
-    typer.echo("A refused bundle proves nothing.")
+    say("A refused bundle proves nothing.")
 
 
 def _said(failure: Failure) -> str:
@@ -143,9 +143,9 @@ def _said(failure: Failure) -> str:
 
 
 def _list(title: str, sentences: Sequence[str]) -> None:
-    typer.echo(title)
+    say(title)
     for sentence in sentences:
-        typer.echo(f"  - {sentence}")
+        say(f"  - {sentence}")
 
 
 _alone = typer.Typer(name="pauseledger", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
