@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,17 +65,18 @@ def export(
         partitions=tuple(sorted(set(partition or []))),
         owner=owner,
         verdict=verdict,
-        active_from=_time(active_from),
-        active_to=_time(active_to),
-        until=_time(until),
+        active_from=_time("--active-from", active_from),
+        active_to=_time("--active-to", active_to),
+        until=_time("--until", until),
         formats=tuple(name for name, asked in wanted.items() if asked),
     )
+    absent: list[str] = []
     with _progress() as progress:
-        manifest = exported(Settings.read(log), query, out, progress)
+        manifest = exported(Settings.read(log), query, out, progress, absent.append)
     if as_json:
         print_json(manifest.as_dict())
     else:
-        _show(out, manifest)
+        _show(out, manifest, absent)
 
 
 def _query(**members: Any) -> Query:
@@ -98,11 +99,11 @@ def _subject(given: str) -> str:
     return given
 
 
-def _time(given: str | None) -> str | None:
+def _time(option: str, given: str | None) -> str | None:
     """A time as it is written into the query."""
     from ledger.evidence.bundle import written_time
 
-    at = instant(given)
+    at = instant(given, option)
     return None if at is None else written_time(at)
 
 
@@ -112,7 +113,8 @@ def _progress() -> Iterator[Callable[[int | None], Callable[[int], None]]]:
         yield lambda total: shown.enter_context(counting("entries read and judged", total))
 
 
-def _show(out: Path, manifest: Manifest) -> None:
+def _show(out: Path, manifest: Manifest, absent: Sequence[str]) -> None:
+    from ledger.evidence.failures import shown
     from ledger.evidence.statements import counted
 
     counts = manifest.counts
@@ -123,4 +125,6 @@ def _show(out: Path, manifest: Manifest) -> None:
     )
     for one in manifest.partitions:
         say(f"Under the checkpoint of {one.genesis.origin} with {one.size - 1:,} entries.")
+    for name in absent:
+        say(f"No entry of {shown(name)} is under the checkpoints: is the name right?", err=True)
     say(f"Verify it offline: pauseledger verify {out} --key VKEY")

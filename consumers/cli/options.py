@@ -72,14 +72,16 @@ class _Unpadded:
         return getattr(self._stream, name)
 
 
-def instant(at: str | None) -> datetime | None:
-    """The time given with ``--at``. Raises ``WrongUsage``."""
+def instant(at: str | None, option: str = "--at") -> datetime | None:
+    """The time given with an option. Raises ``WrongUsage``."""
     if at is None:
         return None
     try:
         return parse_instant(at)
     except ValueError as error:
-        raise WrongUsage(f"--at {at} is {error}.", "Give a time with its offset.") from None
+        raise WrongUsage(
+            f"{option} {at} is {error}.", "Give a time with its offset, such as 2026-03-28T12:00:00Z."
+        ) from None
 
 
 def say(text: str, *, err: bool = False) -> None:

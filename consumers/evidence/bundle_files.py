@@ -65,16 +65,26 @@ class Notary(NamedTuple):
 
 
 def write_bundle(
-    folder: Path, query: Query, trees: Sequence[Tree], notary: Notary, progress: Progress = ignored
+    folder: Path,
+    query: Query,
+    trees: Sequence[Tree],
+    notary: Notary,
+    progress: Progress = ignored,
+    absent: Callable[[str], object] = ignored,
 ) -> Manifest:
     """Write the answer to a query into an empty folder. ``trees`` are all partitions of the log, by number.
 
-    ``progress`` is told of records read and judged. Raises ``NotFound`` where a query chooses no work item, and
+    ``progress`` is told of records read and judged, ``absent`` of each work item that was asked for by name and has no
+    record. Raises ``NotFound`` where a query chooses no work item, and
     ``LogChanged`` where the log is not what the notary signed.
     """
     subjects = None if query.all else query.subjects or _chosen(folder, query, trees, progress)
     needed = [tree for tree in trees if _is_needed(tree.genesis, query, subjects)]
-    return _Bundle(folder, query, subjects, needed, notary, progress).write()
+    written = _Bundle(folder, query, subjects, needed, notary, progress)
+    manifest = written.write()
+    for name in written.entries.absent(query.subjects):
+        absent(name)
+    return manifest
 
 
 def _is_needed(genesis: Genesis, query: Query, subjects: Sequence[str] | None) -> bool:
@@ -163,7 +173,7 @@ class _Bundle:
         self._until = None if query.until is None else read_instant(query.until)
         self._count = trees[0].genesis.partitions
         self._keys = None if subjects is None else frozenset(one.encode() for one in subjects)
-        self._entries = Entries(self._count, self._until)
+        self.entries = Entries(self._count, self._until)
         self._latest: int | None = None
         self._gaps = 0
 
@@ -230,9 +240,9 @@ class _Bundle:
         key = record.key or b""
         if self._keys is not None and key not in self._keys:
             return
-        group = self._entries.groups.get(Group(key, record.partition))
-        if group is None or group not in self._entries.ending:
-            _put(file, self._entries, record)
+        group = self.entries.groups.get(Group(key, record.partition))
+        if group is None or group not in self.entries.ending:
+            _put(file, self.entries, record)
 
     @property
     def _as_of(self) -> str | None:
@@ -244,7 +254,7 @@ class _Bundle:
     def _write_judgement(self) -> Judged:
         """Verdicts come work item by work item, and are put into the order of the entries afterwards."""
         spool = self._folder / "spool"
-        starts = array("Q", [_NONE]) * len(self._entries)
+        starts = array("Q", [_NONE]) * len(self.entries)
         as_of = None if self._as_of is None else read_time(self._as_of)
         terms = Terms(self._query, self._count, self._until, as_of)
         with (
@@ -261,7 +271,7 @@ class _Bundle:
             def decision(_: str, line: bytes) -> None:
                 decisions.write(line + b"\n")
 
-            judged = judge(self._entries, file, terms, Sink(verdict, decision), self._progress)
+            judged = judge(self.entries, file, terms, Sink(verdict, decision), self._progress)
         with spool.open("rb", buffering=SCATTERED) as read, self._new(bundle.VERDICTS) as verdicts:
             for start in starts:
                 if start != _NONE:

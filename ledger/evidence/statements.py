@@ -66,6 +66,7 @@ def proven(
     checkpoints: Sequence[Checkpoint],
     earlier: Sequence[Checkpoint],
     seen: Sequence[Seen] = (),
+    absent: Sequence[str] = (),
 ) -> list[str]:
     """What a bundle proves in which nothing was found to be wrong."""
     said = [
@@ -78,6 +79,9 @@ def proven(
         for one in seen
     ]
     said.append(_complete(manifest))
+    if absent:
+        more = f" and of {counted(len(absent) - 5, 'more work item')}" if len(absent) > 5 else ""
+        said.append(f"There is no entry of {', '.join(map(shown, absent[:5]))}{more} under the checkpoints.")
     counts = manifest.counts
     said.append(
         f"{counted(counts.verdicts, 'verdict')} and {counted(counts.decisions, 'decision')}, as of "
@@ -96,7 +100,8 @@ def _complete(manifest: Manifest) -> str:
     else:
         names = ", ".join(map(shown, manifest.subjects[:5]))
         more = len(manifest.subjects) - 5
-        whose = f"Every entry of {names}{f' and {more} more work items' if more > 0 else ''}"
+        others = f" and {counted(more, 'more work item')}" if more > 0 else ""
+        whose = f"Every entry of {names}{others}"
     return (
         f"{whose} under the checkpoints{until} is here: {counted(manifest.counts.entries, 'record')}, "
         "none withheld, added, changed or out of order."

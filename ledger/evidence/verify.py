@@ -118,7 +118,8 @@ class _Examination:
         failures = [*self._failures, *self._file_failures]
         if failures:
             return Verified(False, len(entries), work_items, [], [], failures[:MOST_FAILURES])
-        said = proven(self._manifest, self._checkpoints, list(self._earlier.values()), self._seen)
+        absent = entries.absent(self._manifest.subjects or ())
+        said = proven(self._manifest, self._checkpoints, list(self._earlier.values()), self._seen, absent)
         return Verified(True, len(entries), work_items, said, [*not_proven, *NO_BUNDLE_PROVES], [])
 
     def _fail(self, kind: Kind, detail: str) -> None:
