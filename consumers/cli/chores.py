@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, counting, print_json, say
+from consumers.cli.words import counted
 from consumers.settings import Settings
 from ledger import branch_table
 from ledger.errors import WrongUsage
@@ -67,7 +68,7 @@ def topic_create(
     from consumers.cli import show
 
     out = console()
-    out.print(f"{done} {address.topic} with {partitions} partitions.")
+    out.print(f"{done} {address.topic} with {counted(partitions, 'partition')}.")
     out.print(show.pairs(sorted(settings.items())))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from consumers.cli.options import AsJson, LogUrl, copy_out, counting, print_json, say
+from consumers.cli.words import counted
 from consumers.settings import Settings
 from ledger.errors import WrongUsage
 from ledger.times import format_instant
@@ -63,8 +64,10 @@ def _recheck(notary: Notary, partition: int) -> None:
     notary.origin_of(partition)
     with counting(f"entries of partition {partition} hashed again", notary.log.bounds(partition)[1]) as count_on:
         found = recheck(notary, partition, count_on)
-    mended = f"; {found.mended:,} tiles were written anew" if found.mended else ""
-    again = f"{found.offsets:,} offsets hashed again, and {found.checkpoints:,} signed roots came out"
+    written = f"{counted(found.mended, 'tile was', 'tiles were')} written anew"
+    roots = counted(found.checkpoints, "signed root")
+    again = f"{counted(found.offsets, 'offset')} hashed again, and {roots} came out"
+    mended = f"; {written}" if found.mended else ""
     say(f"Partition {partition}: {again}{mended}.", err=True)
 
 
@@ -72,7 +75,10 @@ def _signed(notary: Notary, partition: int) -> Signed:
     with counting(f"entries of partition {partition} hashed") as count_on:
         found = notary.checkpoint(partition, count_on)
     if found.no_record:
-        say(f"Partition {partition}: {found.no_record:,} offsets hold no readable record.", err=True)
+        say(
+            f"Partition {partition}: {counted(found.no_record, 'offset holds', 'offsets hold')} no readable record.",
+            err=True,
+        )
     return found
 
 

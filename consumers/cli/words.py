@@ -11,6 +11,11 @@ from ledger.sending import Answer
 _PREFIX = "pauseledger."
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """So many of something."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def ruling(line: Mapping[str, Any]) -> str:
     """Verdict and code, without saying the same twice."""
     verdict: str = line["verdict"]

@@ -82,7 +82,7 @@ def write_bundle(
     needed = [tree for tree in trees if _is_needed(tree.genesis, query, subjects)]
     written = _Bundle(folder, query, subjects, needed, notary, progress)
     manifest = written.write()
-    for name in written.entries.absent(query.subjects):
+    for name in written.absent():
         absent(name)
     return manifest
 
@@ -173,7 +173,7 @@ class _Bundle:
         self._until = None if query.until is None else read_instant(query.until)
         self._count = trees[0].genesis.partitions
         self._keys = None if subjects is None else frozenset(one.encode() for one in subjects)
-        self.entries = Entries(self._count, self._until)
+        self._entries = Entries(self._count, self._until)
         self._latest: int | None = None
         self._gaps = 0
 
@@ -193,6 +193,10 @@ class _Bundle:
             raise WrongUsage("So many work items have no room in a manifest.", "Export all: --all.")
         self._write_small(bundle.MANIFEST, data)
         return manifest
+
+    def absent(self) -> list[str]:
+        """The work items that were asked for by name and have no record here."""
+        return self._entries.absent(self._query.subjects)
 
     def _new(self, name: str) -> BinaryIO:
         path = self._folder / name
@@ -240,9 +244,9 @@ class _Bundle:
         key = record.key or b""
         if self._keys is not None and key not in self._keys:
             return
-        group = self.entries.groups.get(Group(key, record.partition))
-        if group is None or group not in self.entries.ending:
-            _put(file, self.entries, record)
+        group = self._entries.groups.get(Group(key, record.partition))
+        if group is None or group not in self._entries.ending:
+            _put(file, self._entries, record)
 
     @property
     def _as_of(self) -> str | None:
@@ -254,7 +258,7 @@ class _Bundle:
     def _write_judgement(self) -> Judged:
         """Verdicts come work item by work item, and are put into the order of the entries afterwards."""
         spool = self._folder / "spool"
-        starts = array("Q", [_NONE]) * len(self.entries)
+        starts = array("Q", [_NONE]) * len(self._entries)
         as_of = None if self._as_of is None else read_time(self._as_of)
         terms = Terms(self._query, self._count, self._until, as_of)
         with (
@@ -271,7 +275,7 @@ class _Bundle:
             def decision(_: str, line: bytes) -> None:
                 decisions.write(line + b"\n")
 
-            judged = judge(self.entries, file, terms, Sink(verdict, decision), self._progress)
+            judged = judge(self._entries, file, terms, Sink(verdict, decision), self._progress)
         with spool.open("rb", buffering=SCATTERED) as read, self._new(bundle.VERDICTS) as verdicts:
             for start in starts:
                 if start != _NONE:
