@@ -223,9 +223,10 @@ def test_a_text_that_somebody_wrote_into_the_file_is_read_as_bytes(tmp_path: Pat
     path = tmp_path / "log.db"
     with closing(SqliteLog(path)) as log:
         log.append([DRAFT])[0].result()
-        with closing(sqlite3.connect(path)) as other:
-            other.execute("UPDATE log_records SET key = 'T-7', value = 'changed'")
-            other.commit()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("UPDATE log_records SET key = 'T-7', value = 'changed'")
+        other.commit()
+    with closing(SqliteLog(path)) as log:
         (record,) = log.read(0, 0, most=1).records
         assert (record.key, record.value) == (b"T-7", b"changed")
 
