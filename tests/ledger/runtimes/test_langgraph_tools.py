@@ -188,6 +188,19 @@ def crashed(gate: Gate, wired: Wired) -> None:
     wired.graph.invoke(answer, CONFIG, interrupt_before=["tools"])
 
 
+def test_what_new_input_has_hidden_is_still_to_be_looked_for(gate: Gate) -> None:
+    """Killed just after the effect, and then the user says something new: the old run is over, its debt is listed."""
+    wired = agent(gate, [], calls(1), AIMessage("done"))
+    crashed(gate, wired)
+    wired.invoke(INPUT, CONFIG)
+    assert states(gate) == ["finished"]
+    (paused,) = wired.unsettled(CONFIG)
+    gate.reconcile(paused, lambda _: "happened", who=Who(ANNA))
+    assert wired.unsettled(CONFIG) == []
+    other: Any = {"configurable": {"thread_id": "T-2"}}
+    assert wired.unsettled(other) == []
+
+
 class Away:
     """A publisher whose log can't be reached once the answer was granted."""
 
