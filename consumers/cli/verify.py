@@ -28,7 +28,7 @@ KeyOption = Annotated[
         "--key",
         metavar="VKEY",
         help="The ledger's public key, NAME+ID+KEY, or a file with it; not from the bundle."
-        " After a rotation the newest first, then those before it.",
+        " After a rotation the newest, and those before it: one of them must have signed all checkpoints.",
     ),
 ]
 Since = Annotated[
@@ -55,7 +55,7 @@ def verify(path: Bundle, key: KeyOption, since: Since = None, witness: Witness =
     if len({one.origin for one in earlier}) < len(earlier):
         raise WrongUsage("Two earlier checkpoints are of one partition.", "Give one of each.")
     witnesses = [_key("--witness", one, path) for one in witness or []]
-    found = _guarded(path, Trusted(keys[0], earlier, witnesses))
+    found = _guarded(path, Trusted(keys[0], earlier, witnesses, keys[1:]))
     if as_json:
         print_json(found.as_dict())
     else:
@@ -80,8 +80,10 @@ def _guarded(path: Path, trusted: Trusted) -> Verified:
 
 
 def _key(option: str, given: str, bundle: Path) -> VerifierKey:
-    from ledger.evidence.notes import BadNote, read_verifier_key
+    from ledger.evidence.notes import ROTATION, BadNote, read_verifier_key
 
+    if not given.strip():
+        raise WrongUsage(f"{option} is empty: give NAME+ID+KEY.")
     try:
         return read_verifier_key(given)
     except BadNote as error:
@@ -90,7 +92,10 @@ def _key(option: str, given: str, bundle: Path) -> VerifierKey:
     try:
         if path.resolve().is_relative_to(bundle.resolve()):
             raise WrongUsage("That key is the bundle's own: it proves nothing.", "Get the key from the ledger's owner.")
-        return read_verifier_key(_text(path))
+        text = _text(path)
+        if text.startswith(ROTATION):
+            raise WrongUsage(f"{option} {given} is a rotation note.", "Give the key in its line 3, NAME+ID+KEY.")
+        return read_verifier_key(text)
     except FileNotFoundError:
         raise WrongUsage(f"{option}: {problem}, and there is no such file.", "Give NAME+ID+KEY.") from None
     except OSError as error:
@@ -118,7 +123,10 @@ def _checkpoint(path: Path, keys: Sequence[VerifierKey]) -> Checkpoint:
     problem = BadNote("no key was given")
     for key in keys:
         try:
-            return signed_checkpoint(data, key)
+            checkpoint = signed_checkpoint(data, key)
+            if checkpoint.place()[0] == key.name:
+                return checkpoint
+            problem = BadNote(f"it is of {checkpoint.origin!r}, and the key is that of {key.name}")
         except BadNote as error:
             problem = error
     raise WrongUsage(f"--since {path}: {problem}.", "Give a checkpoint of this ledger, and the key that signed it.")
