@@ -5,15 +5,16 @@ It imports the pure rules and the crypto, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumers.cli.ending import run_to_end
-from consumers.cli.options import AsJson, counting, print_json
+from consumers.cli.ending import run_to_end, say_at_once
+from consumers.cli.options import AsJson, counting
 from ledger.errors import WrongUsage
+from ledger.json_text import write_json
 
 if TYPE_CHECKING:  # what verifies is imported when there is something to verify: other commands don't wait for it
     from ledger.evidence.failures import Failure
@@ -56,10 +57,8 @@ def verify(path: Bundle, key: KeyOption, since: Since = None, witness: Witness =
         raise WrongUsage("Two earlier checkpoints are of one partition.", "Give one of each.")
     witnesses = [_key("--witness", one, path) for one in witness or []]
     found = _guarded(path, Trusted(keys[0], earlier, witnesses, keys[1:]))
-    if as_json:
-        print_json(found.as_dict())
-    else:
-        _show(path, found)
+    said = write_json(found.as_dict()).decode() if as_json else "\n".join(_shown(path, found))
+    say_at_once(f"{said}\n")
     if not found.ok:
         raise typer.Exit(1)
 
@@ -132,17 +131,17 @@ def _checkpoint(path: Path, keys: Sequence[VerifierKey]) -> Checkpoint:
     raise WrongUsage(f"--since {path}: {problem}.", "Give a checkpoint of this ledger, and the key that signed it.")
 
 
-def _show(path: Path, found: Verified) -> None:
+def _shown(path: Path, found: Verified) -> Iterator[str]:
     if found.ok:
-        typer.echo(f"{path} holds.")
-        _list("Proven:", found.proven)
-        _list("Not proven:", found.not_proven)
+        yield f"{path} holds."
+        yield from _listed("Proven:", found.proven)
+        yield from _listed("Not proven:", found.not_proven)
         return
     first = found.failures[0]
     place = "" if first.entry is None else f" The first entry at fault is {first.entry}."
-    typer.echo(f"{path} is REFUSED: {first.kind}.{place}")
-    _list("What does not hold:", [_said(one) for one in found.failures])
-    typer.echo("A refused bundle proves nothing.")
+    yield f"{path} is REFUSED: {first.kind}.{place}"
+    yield from _listed("What does not hold:", [_said(one) for one in found.failures])
+    yield "A refused bundle proves nothing."
 
 
 def _said(failure: Failure) -> str:
@@ -150,10 +149,9 @@ def _said(failure: Failure) -> str:
     return f"{failure.kind}{place}: {failure.detail}"
 
 
-def _list(title: str, sentences: Sequence[str]) -> None:
-    typer.echo(title)
-    for sentence in sentences:
-        typer.echo(f"  - {sentence}")
+def _listed(title: str, sentences: Sequence[str]) -> Iterator[str]:
+    yield title
+    yield from (f"  - {sentence}" for sentence in sentences)
 
 
 _alone = typer.Typer(name="pauseledger", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)

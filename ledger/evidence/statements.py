@@ -102,7 +102,7 @@ def proven(manifest: Manifest, checkpoints: Sequence[Checkpoint], signed: Signat
 
 def _complete(manifest: Manifest) -> str:
     query = manifest.query
-    until = "" if query.until is None else f", up to {query.until}"
+    until = "" if query.until is None else f", up to {query.until},"
     if manifest.subjects is None:
         where = f" of partitions {', '.join(map(str, query.partitions))}" if query.partitions else ""
         whose = f"Every entry{where}"
