@@ -106,9 +106,10 @@ def prove_inclusion(tree: Provable, offset: int) -> Inclusion:
 def prove_consistency(notary: Notary, partition: int, size: int) -> Consistency:
     """That the newest checkpoint begins with the one of that size. Raises ``NotFound`` where there is none."""
     new = _newest(notary, partition)
-    old = notary.journal.at(notary.origin_of(partition), size)
+    known = min(size, new.checkpoint.size + 1)  # any number may be asked for, larger than a database takes
+    old = notary.journal.at(notary.origin_of(partition), known)
     if old is None:
-        sizes = ", ".join(map(str, notary.journal.sizes_about(new.checkpoint.origin, size)))
+        sizes = ", ".join(map(str, notary.journal.sizes_about(new.checkpoint.origin, known)))
         raise NotFound(
             f"No checkpoint of partition {partition} was signed at {size} leaves.", f"The nearest are of: {sizes}."
         )

@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple
 from ledger.evidence.bundle import Counts, Query
 from ledger.evidence.case import Case, verdict_line
 from ledger.evidence.entries_file import Entries, Group
+from ledger.partitions import partition_of
 
 Progress = Callable[[int], None]
 """Told of so many entries more."""
@@ -62,9 +63,13 @@ def judge(entries: Entries, file: BinaryIO, terms: Terms, sink: Sink, progress: 
             decisions += 1
             sink.decision(opened, line)
         work_items += case.item is not None
-        unended += case.item is not None and number not in entries.ending
+        if not terms.query.subjects:
+            unended += case.item is not None and number not in entries.ending
         if case.is_wanted():
             wanted.add(group)
         progress(len(numbers))
+    for subject in terms.query.subjects:  # also of one that was never heard of: it may have begun meanwhile
+        number = entries.groups.get(Group(subject.encode(), partition_of(subject, terms.partitions)), -1)
+        unended += number not in entries.ending
     counts = Counts(entries=len(entries), verdicts=verdicts, decisions=decisions, work_items=work_items)
     return Judged(counts, frozenset(wanted), unended)

@@ -43,7 +43,11 @@ _LOOK_AGAIN_SECONDS = 0.02
 """SQLite can't tell one process that another has written: a waiting reader looks this often."""
 
 _APPEND = "INSERT INTO log_records (offset, recorded_at, key, value, headers) VALUES (?, ?, ?, ?, ?)"
-_READ = "SELECT offset, recorded_at, key, value, headers FROM log_records WHERE offset >= ? ORDER BY offset LIMIT ?"
+# Cast, since whoever edits the file by hand leaves texts where bytes were.
+_READ = (
+    "SELECT offset, recorded_at, CAST(key AS BLOB), CAST(value AS BLOB), CAST(headers AS BLOB) FROM log_records"
+    " WHERE offset >= ? ORDER BY offset LIMIT ?"
+)
 
 
 def _now_ms() -> int:

@@ -150,6 +150,7 @@ def test_prove(acme: Acme) -> None:
         (["inclusion", "--entry", "0:-1"], WrongUsage, "such as 0:17"),
         (["inclusion", "--entry", "1:0"], WrongUsage, "no partition 1"),
         (["consistency", "--partition", "0", "--from", "3"], NotFound, "The nearest are of: 5."),
+        (["consistency", "--partition", "0", "--from", "9" * 25], NotFound, "The nearest are of: 5."),
         (["consistency", "--partition", "1", "--from", "3"], WrongUsage, "no partition 1"),
     ],
 )

@@ -270,3 +270,14 @@ def test_a_witness_that_somebody_made_up_is_not_vouched_for(tmp_path: Path) -> N
     assert not any("witness.example" in said for said in found.proven)
     assert any("lines of other signers" in said for said in found.not_proven)
     assert "Lines of other signers, not verified here" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_who_was_never_heard_of_may_have_begun_since(tmp_path: Path) -> None:
+    """That nothing of a work item came between the checkpoint and ``--until`` isn't proven by its having no entry."""
+    said = "That 1 work item had no entry between the checkpoint and"
+    for name, minute, is_said in (("T-nobody", 9_999, True), ("T-1", 9_999, True), ("T-1", 9, False)):
+        folder = tmp_path / f"{name}-{minute}"
+        ledger().export(folder, Query(subjects=(name,), until=written_instant(START + minute * MINUTE)))
+        found = verify(folder, Trusted(KEY))
+        assert found.ok
+        assert any(said in one for one in found.not_proven) is is_said

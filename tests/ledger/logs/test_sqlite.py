@@ -218,6 +218,19 @@ def test_a_slice_of_large_records_is_cut(tmp_path: Path) -> None:
         assert len(log.read(0, first.next_offset, most=100).records) == 12 - len(first.records)
 
 
+def test_a_text_that_somebody_wrote_into_the_file_is_read_as_bytes(tmp_path: Path) -> None:
+    """A row that was changed with SQL, whose value is no blob any more, is a record like any other."""
+    path = tmp_path / "log.db"
+    with closing(SqliteLog(path)) as log:
+        log.append([DRAFT])[0].result()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("UPDATE log_records SET key = 'T-7', value = 'changed'")
+        other.commit()
+    with closing(SqliteLog(path)) as log:
+        (record,) = log.read(0, 0, most=1).records
+        assert (record.key, record.value) == (b"T-7", b"changed")
+
+
 def test_a_cut_log_is_noticed(tmp_path: Path) -> None:
     """Rows taken away at the start or at the end show as offsets that are not there."""
     with closing(SqliteLog(tmp_path / "log.db")) as log:
