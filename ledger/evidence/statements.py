@@ -117,7 +117,7 @@ def _complete(manifest: Manifest) -> str:
 
 
 def records(manifest: Manifest) -> str:
-    """How many records there are; those that only show where a work item's history up to ``until`` ends by name."""
+    """How many records there are, and how many of them only show where a history up to ``until`` ends."""
     later = manifest.counts.entries - manifest.counts.verdicts
     said = counted(manifest.counts.entries, "record")
     return f"{said}, of which {later:,} later, not judged" if later else said
