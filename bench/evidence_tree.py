@@ -13,7 +13,7 @@ from bench.sizes import Sizes
 from bench.workload import Workload, records
 from consumers.evidence.keys import new_keys
 from consumers.evidence.notary import Notary, open_notary
-from consumers.evidence.proving import prove_consistency, prove_inclusion
+from consumers.evidence.proving import prove_consistency, prove_inclusion, signed_tree
 from consumers.settings import Settings
 from ledger.evidence.leaves import leaf_hashing, tag_of
 from ledger.evidence.merkle import HASH_BYTES
@@ -108,8 +108,8 @@ def _signing(sizes: Sizes) -> Reported:
 def _proofs(notary: Notary, entries: int) -> list[tuple[str, float, str]]:
     chance = Random(1)
     offsets = [chance.randrange(entries) for _ in range(_PROOFS)]
-    taken = [seconds(lambda offset=offset: prove_inclusion(notary, 0, offset)) for offset in offsets]
-    inclusion = prove_inclusion(notary, 0, entries // 2)
+    taken = [seconds(lambda offset=offset: prove_inclusion(signed_tree(notary, 0), offset)) for offset in offsets]
+    inclusion = prove_inclusion(signed_tree(notary, 0), entries // 2)
     first = notary.journal.after(notary.origin_of(0), 0, 1)[0].checkpoint.size
     consistency = prove_consistency(notary, 0, first)
     return [

@@ -114,23 +114,22 @@ def inclusion(
     log: LogUrl = None,
 ) -> None:
     """Prove that an entry is in the newest checkpoint: as c2sp.org/tlog-proof, or as JSON with the entry's leaf."""
-    from consumers.evidence.notary import open_notary
-    from consumers.evidence.proving import prove_inclusion
+    from consumers.evidence.proving import provable, prove_inclusion
     from ledger.evidence.proofs import inclusion_text
 
     match = _ENTRY.match(entry)
     if not match:
         raise WrongUsage(f"{entry!r} is no entry.", "Give its partition and its offset, such as 0:17.")
-    with open_notary(Settings.read(log), announces=False) as notary:
-        found = prove_inclusion(notary, int(match["partition"]), int(match["offset"]))
-    note = str(found.signed.note)
+    with provable(Settings.read(log), int(match["partition"])) as tree:
+        found = prove_inclusion(tree, int(match["offset"]))
+    note = str(found.note)
     if not as_json:
         copy_out(inclusion_text(found.leaf_index, found.hashes, note))
         return
     print_json(
         {
             "index": found.leaf_index,
-            "tree_size": found.signed.checkpoint.size,
+            "tree_size": found.checkpoint.size,
             "hashes": [one.hex() for one in found.hashes],
             "leaf": b64encode(found.leaf).decode(),
             "checkpoint": note,

@@ -27,7 +27,12 @@ When = Annotated[str | None, typer.Option(metavar="TIME", help="Work items with 
 Before = Annotated[str | None, typer.Option(metavar="TIME", help="Work items with an entry recorded before then.")]
 Until = Annotated[
     str | None,
-    typer.Option("--until", metavar="TIME", help="What had happened by then. Else all that is signed."),
+    typer.Option(
+        "--until",
+        metavar="TIME",
+        help="What had happened by then, and of each work item the first later record, not judged: it shows that none"
+        " before it is missing. Else all that is signed.",
+    ),
 ]
 Ours = Annotated[str | None, typer.Option("--owner", metavar="NAME", help="Work items of which NAME owns a run.")]
 Ruled = Annotated[
@@ -115,11 +120,11 @@ def _progress() -> Iterator[Callable[[int | None], Callable[[int], None]]]:
 
 def _show(out: Path, manifest: Manifest, absent: Sequence[str]) -> None:
     from ledger.evidence.failures import shown
-    from ledger.evidence.statements import counted
+    from ledger.evidence.statements import counted, records
 
     counts = manifest.counts
     say(
-        f"{out}: {counts.entries:,} records of {counted(counts.work_items, 'work item')}, "
+        f"{out}: {records(manifest)}, of {counted(counts.work_items, 'work item')}; "
         f"{counted(counts.verdicts, 'verdict')} and {counted(counts.decisions, 'decision')} "
         f"as of {manifest.as_of or 'the beginning'}."
     )

@@ -8,6 +8,7 @@ import typer
 
 from consumers.cli.options import AsJson, copy_out, print_json, say
 from consumers.settings import Settings
+from ledger.errors import WrongUsage
 
 keys_app = typer.Typer(help="The keys of the notary, who signs how far the log was.", no_args_is_help=True)
 
@@ -33,9 +34,16 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print the public key, which verifiers are given; on stderr those before it, and the witnesses'."""
+    from consumers.evidence import exporters_keys
     from consumers.evidence import keys as folder
 
-    keys = folder.open_keys(Settings.read().keys)
+    place = Settings.read().keys
+    if exporters_keys.is_exporters(place):
+        if rotations:
+            raise WrongUsage("The notes of rotations are in the notary's folder.", "Ask its owner for them.")
+        _print(str(exporters_keys.read_public_key(place)), as_json)
+        return
+    keys = folder.open_keys(place)
     if rotations:
         copy_out("\n".join(folder.rotations(keys.folder)))
         return
@@ -53,6 +61,11 @@ def rotate(as_json: AsJson = False) -> None:
     keys = rotate_keys(Settings.read().keys)
     _print(str(keys.verifier), as_json)
     say("Give it to all who verify, with the note in which the old key signed it: keys show --rotations.", err=True)
+    say(
+        "Have it sign what stands: pauseledger checkpoint; a notary that runs does so by itself. Until then nothing is "
+        "exported. Put it into notary.vkey wherever exporters have the old one.",
+        err=True,
+    )
 
 
 def _print(vkey: str, as_json: bool) -> None:

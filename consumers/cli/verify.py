@@ -5,15 +5,17 @@ It imports the pure rules and the crypto, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumers.cli.ending import run_to_end
-from consumers.cli.options import AsJson, counting, print_json, say
+from consumers.cli.ending import run_to_end, say_at_once
+from consumers.cli.options import AsJson, counting
 from ledger.errors import WrongUsage
+from ledger.evidence.visible import as_text
+from ledger.json_text import write_json
 
 if TYPE_CHECKING:  # what verifies is imported when there is something to verify: other commands don't wait for it
     from ledger.evidence.failures import Failure
@@ -28,7 +30,7 @@ KeyOption = Annotated[
         "--key",
         metavar="VKEY",
         help="The ledger's public key, NAME+ID+KEY, or a file with it; not from the bundle."
-        " After a rotation the newest first, then those before it.",
+        " After a rotation the newest, and those before it: one of them must have signed all checkpoints.",
     ),
 ]
 Since = Annotated[
@@ -55,11 +57,9 @@ def verify(path: Bundle, key: KeyOption, since: Since = None, witness: Witness =
     if len({one.origin for one in earlier}) < len(earlier):
         raise WrongUsage("Two earlier checkpoints are of one partition.", "Give one of each.")
     witnesses = [_key("--witness", one, path) for one in witness or []]
-    found = _guarded(path, Trusted(keys[0], earlier, witnesses))
-    if as_json:
-        print_json(found.as_dict())
-    else:
-        _show(path, found)
+    found = _guarded(path, Trusted(keys[0], earlier, witnesses, keys[1:]))
+    said = write_json(found.as_dict()).decode() if as_json else "\n".join(map(as_text, _shown(path, found)))
+    say_at_once(f"{said}\n")
     if not found.ok:
         raise typer.Exit(1)
 
@@ -80,8 +80,10 @@ def _guarded(path: Path, trusted: Trusted) -> Verified:
 
 
 def _key(option: str, given: str, bundle: Path) -> VerifierKey:
-    from ledger.evidence.notes import BadNote, read_verifier_key
+    from ledger.evidence.notes import ROTATION, BadNote, read_verifier_key
 
+    if not given.strip():
+        raise WrongUsage(f"{option} is empty: give NAME+ID+KEY.")
     try:
         return read_verifier_key(given)
     except BadNote as error:
@@ -90,7 +92,10 @@ def _key(option: str, given: str, bundle: Path) -> VerifierKey:
     try:
         if path.resolve().is_relative_to(bundle.resolve()):
             raise WrongUsage("That key is the bundle's own: it proves nothing.", "Get the key from the ledger's owner.")
-        return read_verifier_key(_text(path))
+        text = _text(path)
+        if text.startswith(ROTATION):
+            raise WrongUsage(f"{option} {given} is a rotation note.", "Give the key in its line 3, NAME+ID+KEY.")
+        return read_verifier_key(text)
     except FileNotFoundError:
         raise WrongUsage(f"{option}: {problem}, and there is no such file.", "Give NAME+ID+KEY.") from None
     except OSError as error:
@@ -118,23 +123,26 @@ def _checkpoint(path: Path, keys: Sequence[VerifierKey]) -> Checkpoint:
     problem = BadNote("no key was given")
     for key in keys:
         try:
-            return signed_checkpoint(data, key)
+            checkpoint = signed_checkpoint(data, key)
+            if checkpoint.place()[0] == key.name:
+                return checkpoint
+            problem = BadNote(f"it is of {checkpoint.origin!r}, and the key is that of {key.name}")
         except BadNote as error:
             problem = error
     raise WrongUsage(f"--since {path}: {problem}.", "Give a checkpoint of this ledger, and the key that signed it.")
 
 
-def _show(path: Path, found: Verified) -> None:
+def _shown(path: Path, found: Verified) -> Iterator[str]:
     if found.ok:
-        say(f"{path} holds.")
-        _list("Proven:", found.proven)
-        _list("Not proven:", found.not_proven)
+        yield f"{path} holds."
+        yield from _listed("Proven:", found.proven)
+        yield from _listed("Not proven:", found.not_proven)
         return
     first = found.failures[0]
     place = "" if first.entry is None else f" The first entry at fault is {first.entry}."
-    say(f"{path} is REFUSED: {first.kind}.{place}")
-    _list("What does not hold:", [_said(one) for one in found.failures])
-    say("A refused bundle proves nothing.")
+    yield f"{path} is REFUSED: {first.kind}.{place}"
+    yield from _listed("What does not hold:", [_said(one) for one in found.failures])
+    yield "A refused bundle proves nothing."
 
 
 def _said(failure: Failure) -> str:
@@ -142,10 +150,9 @@ def _said(failure: Failure) -> str:
     return f"{failure.kind}{place}: {failure.detail}"
 
 
-def _list(title: str, sentences: Sequence[str]) -> None:
-    say(title)
-    for sentence in sentences:
-        say(f"  - {sentence}")
+def _listed(title: str, sentences: Sequence[str]) -> Iterator[str]:
+    yield title
+    yield from (f"  - {sentence}" for sentence in sentences)
 
 
 _alone = typer.Typer(name="pauseledger", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)

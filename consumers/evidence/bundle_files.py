@@ -99,7 +99,7 @@ def _chosen(folder: Path, query: Query, trees: Sequence[Tree], progress: Progres
     count = trees[0].genesis.partitions
     spool = folder / "spool"
     entries = Entries(count, until)
-    with spool.open("wb", buffering=_BUFFER) as file:
+    with _made(spool) as file:
         for tree in trees:
             for record in _under(tree):
                 group = entries.groups.get(Group(record.key or b"", record.partition))
@@ -152,7 +152,7 @@ def refuse_another_history(tree: Tree, read: Frontier) -> None:
         raise LogChanged(
             f"Partition {tree.genesis.partition} of {tree.genesis.topic!r} is not the log that "
             f"{tree.checkpoint.origin} was signed of.",
-            "Another history lies there: see what the notary says.",
+            "Find the entry: pauseledger checkpoint --recheck",
         )
 
 
@@ -200,8 +200,8 @@ class _Bundle:
 
     def _new(self, name: str) -> BinaryIO:
         path = self._folder / name
-        path.parent.mkdir(exist_ok=True)
-        return path.open("xb", buffering=_BUFFER)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        return _made(path)
 
     def _write_small(self, name: str, data: bytes) -> None:
         with self._new(name) as file:
@@ -263,7 +263,7 @@ class _Bundle:
         terms = Terms(self._query, self._count, self._until, as_of)
         with (
             (self._folder / bundle.ENTRIES).open("rb", buffering=SCATTERED) as file,
-            spool.open("wb", buffering=_BUFFER) as spooled,
+            _made(spool) as spooled,
             self._new(bundle.DECISIONS) as decisions,
         ):
 
@@ -321,6 +321,11 @@ class _Bundle:
         for sheet in SHEETS:
             with self._new(parquet_name(sheet.name)) as out:
                 write_parquet(sheet, view, out)
+
+
+def _made(path: Path) -> BinaryIO:
+    """A new file for its owner alone: with the tag key, names of work items can be guessed from leaves."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=_BUFFER)
 
 
 def _digest(path: Path) -> FileDigest:

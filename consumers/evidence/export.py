@@ -59,7 +59,7 @@ def export(
         import consumers.evidence.parquet  # noqa: F401  # says what is missing before anything is read
     log = settings.open_log()
     try:
-        trees = list(_trees(settings, keys, log, query))
+        trees = list(exported_trees(settings, keys, log, _partitions(query, log.identity())))
         covered = sum(tree.checkpoint.size - 1 for tree in trees)
         count_on = progress(2 * covered if query.all else None)  # read and judged; of a part nobody knows before
         with _beside(out) as folder:
@@ -112,10 +112,11 @@ def _refuse_bad_place(out: Path) -> None:
         raise WrongUsage(f"--out {out}: a bundle is no {kind} file.", "Name a file that ends in .zip, or a folder.")
 
 
-def _trees(settings: Settings, keys: ExportersKeys, log: Log, query: Query) -> Iterator[Tree]:
-    """The trees that a query may need."""
+def exported_trees(settings: Settings, keys: ExportersKeys, log: Log, partitions: Sequence[int]) -> Iterator[Tree]:
+    """The trees of these partitions, by their published checkpoints. Raises ``NotFound`` where one has none."""
     identity = log.identity()
-    for partition in _partitions(query, identity):
+    _refuse_no_partition(partitions, identity)
+    for partition in partitions:
         genesis = keys.genesis(identity, partition)
         note = open_tiles(settings.tiles_place, genesis.origin).read(CHECKPOINT_PATH)
         if note is None:
@@ -125,7 +126,7 @@ def _trees(settings: Settings, keys: ExportersKeys, log: Log, query: Query) -> I
         except BadNote as error:
             raise NotFound(
                 f"The checkpoint of {genesis.origin} is not signed by the key of now: {error}.",
-                "Sign it: pauseledger checkpoint.",
+                "Sign it: pauseledger checkpoint. After a rotation exporters need the new notary.vkey.",
             ) from None
         if checkpoint.origin != genesis.origin:
             raise UnusableLog(f"The checkpoint published for {genesis.origin} is of {checkpoint.origin}.")
@@ -133,11 +134,14 @@ def _trees(settings: Settings, keys: ExportersKeys, log: Log, query: Query) -> I
 
 
 def _partitions(query: Query, identity: Identity) -> Sequence[int]:
-    if bad := [one for one in query.partitions if one >= identity.partitions]:
-        raise WrongUsage(f"The log has no partition {bad[0]}: it has {identity.partitions}, from 0 on.")
     if query.subjects:
         return sorted({partition_of(one, identity.partitions) for one in query.subjects})
     return query.partitions or range(identity.partitions)
+
+
+def _refuse_no_partition(partitions: Sequence[int], identity: Identity) -> None:
+    if bad := [one for one in partitions if one >= identity.partitions]:
+        raise WrongUsage(f"The log has no partition {bad[0]}: it has {identity.partitions}, from 0 on.")
 
 
 class _Reader:
@@ -152,7 +156,7 @@ class _Reader:
             raise LogChanged(
                 f"Partition {self._partition} of the log goes from {first} to {end}, and {self._end} entries of it "
                 "were signed.",
-                "It was cut, or another one lies there: restore it.",
+                "It was cut, or another one lies there: restore it. The notary says more: pauseledger checkpoint.",
             )
         offset = 0
         while offset < self._end:

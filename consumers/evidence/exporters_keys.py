@@ -9,13 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from consumers.evidence.keys import NOTARY_KEY, TAG_KEY, open_keys, read_tag_key
+from consumers.evidence.keys import NOTARY_KEY, PUBLIC_KEY, TAG_KEY, open_keys, read_tag_key
 from ledger.errors import WrongUsage
 from ledger.evidence.leaves import Genesis, tag_key_digest
 from ledger.evidence.notes import BadNote, VerifierKey, read_verifier_key
 from ledger.log import Identity
-
-PUBLIC_KEY = "notary.vkey"
 
 
 class ExportersKeys(NamedTuple):
@@ -35,12 +33,21 @@ class ExportersKeys(NamedTuple):
 
 def open_exporters_keys(folder: Path) -> ExportersKeys:
     """The keys of a folder, the notary's or an exporter's own. Raises ``WrongUsage`` where there are none."""
-    public = folder / PUBLIC_KEY
-    if (folder / NOTARY_KEY).exists() or not public.exists():
+    if not is_exporters(folder):
         keys = open_keys(folder)
         return ExportersKeys(keys.verifier, keys.tag_key)
+    return ExportersKeys(read_public_key(folder), read_tag_key(folder / TAG_KEY))
+
+
+def is_exporters(folder: Path) -> bool:
+    """Whether the folder has a public key, and no notary's."""
+    return not (folder / NOTARY_KEY).exists() and (folder / PUBLIC_KEY).exists()
+
+
+def read_public_key(folder: Path) -> VerifierKey:
+    """The public key that an exporter was given. Raises ``WrongUsage`` where there is none."""
+    public = folder / PUBLIC_KEY
     try:
-        verifier = read_verifier_key(public.read_text(encoding="utf-8"))
+        return read_verifier_key(public.read_text(encoding="utf-8"))
     except (OSError, BadNote, UnicodeDecodeError) as error:
         raise WrongUsage(f"{public} has no public key: {error}.", "Put there what `keys show` prints.") from None
-    return ExportersKeys(verifier, read_tag_key(folder / TAG_KEY))

@@ -120,10 +120,10 @@ class NotaryJob:
         self._log.info("signed", partition=partition, size=size, root=root, no_record=signed.no_record)
 
     def _look_again(self) -> None:
-        """That nothing comes may mean that another log lies there."""
+        """That nothing comes may mean that another log lies there. Keys may be rotated in the meantime, too."""
         if time.monotonic() - self._looked >= _LOOK_SECONDS:
             for partition in self._partitions:
-                self._notary.tree(partition).check_log()
+                self._notary.look_again(partition)
             self._looked = time.monotonic()
 
 

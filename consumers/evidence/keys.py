@@ -21,14 +21,24 @@ from pathlib import Path
 import orjson
 
 from ledger.errors import DiskFailed, UnusableLog, WrongUsage
-from ledger.evidence.leaves import TAG_KEY_BYTES
-from ledger.evidence.notes import COSIGNATURE, BadNote, Note, VerifierKey, is_key_name, read_note, read_verifier_key
+from ledger.evidence.leaves import TAG_KEY_BYTES, tag_key_digest
+from ledger.evidence.notes import (
+    COSIGNATURE,
+    ROTATION,
+    BadNote,
+    Note,
+    VerifierKey,
+    is_key_name,
+    read_note,
+    read_verifier_key,
+)
 from ledger.evidence.signatures import Signer, signed_by
 from ledger.times import format_instant
 
 NOTARY_KEY, TAG_KEY, NEXT_KEY, EARLIER, WITNESSES = "notary.key", "tag.key", "notary.key.next", "earlier", "witnesses"
-JOURNAL = "signed.db"
-_ROTATION = "pauseledger key rotation"
+JOURNAL, PUBLIC_KEY = "signed.db", "notary.vkey"
+BEGUN = "keys.begun"
+"""While keys are being made: the digest of their tag key, so that a later try knows the one that it may take."""
 _SECRET = re.compile(r"[0-9a-f]{64}\Z")
 _TAKE_COPY = "Restore the folder from a copy."
 
@@ -68,15 +78,54 @@ def new_keys(folder: Path, name: str) -> Keys:
             )
         if (folder / JOURNAL).exists():
             raise WrongUsage(f"A key that is gone has signed in {folder}.", _TAKE_COPY)
+        _refuse_others_folder(folder)
         folder.chmod(0o700)
         if not (folder / TAG_KEY).exists():  # else an earlier try got so far
-            _make(folder / TAG_KEY, f"{secrets.token_hex(TAG_KEY_BYTES)}\n".encode())
+            _make_tag_key(folder)
         _make(folder / NOTARY_KEY, _key_file(name, secrets.token_bytes(32)))
+        with _disk(folder):
+            (folder / BEGUN).unlink(missing_ok=True)
+        _sync(folder)
     return open_keys(folder)
+
+
+def _refuse_others_folder(folder: Path) -> None:
+    """Raises ``WrongUsage`` where another ledger's keys are: its tag key must never come into a second genesis."""
+    elsewhere = "Make a notary's key in a folder of its own: set PAUSELEDGER_KEYS."
+    if (folder / PUBLIC_KEY).exists():
+        raise WrongUsage(f"{folder} is an exporter's: it has a public key, {PUBLIC_KEY}.", elsewhere)
+    if (folder / TAG_KEY).exists() and not _is_half_made(folder):
+        raise WrongUsage(f"There is the tag key of another ledger in {folder}.", elsewhere)
+
+
+def _is_half_made(folder: Path) -> bool:
+    """Whether the tag key is that of keys that were begun here, and not ended: ``keys new`` was killed."""
+    begun = folder / BEGUN
+    if not begun.exists():
+        return False
+    with _disk(folder):
+        return begun.read_bytes() == _begun(read_tag_key(folder / TAG_KEY))
+
+
+def _begun(tag_key: bytes) -> bytes:
+    return f"{tag_key_digest(tag_key)}\n".encode()
+
+
+def _make_tag_key(folder: Path) -> None:
+    tag_key = secrets.token_bytes(TAG_KEY_BYTES)
+    with _disk(folder):
+        (folder / BEGUN).unlink(missing_ok=True)  # of a try that did not get to a tag key
+    _make(folder / BEGUN, _begun(tag_key))
+    _make(folder / TAG_KEY, f"{tag_key.hex()}\n".encode())
 
 
 def open_keys(folder: Path) -> Keys:
     """The keys that are there. Raises ``WrongUsage`` where there are none, or others can read them."""
+    if not (folder / NOTARY_KEY).exists() and (folder / PUBLIC_KEY).exists():
+        raise WrongUsage(
+            f"{folder} is an exporter's: nothing is signed with what is in it.",
+            "Do that where the notary's key is, and set PAUSELEDGER_KEYS.",
+        )
     if not (folder / NOTARY_KEY).exists():
         raise WrongUsage(
             f"There is no notary's key in {folder}.", "Make one: pauseledger keys new NAME; or set PAUSELEDGER_KEYS."
@@ -120,7 +169,7 @@ def _keep_rotation(folder: Path, old: Signer, new: Signer) -> None:
             return
         path.unlink()  # the key that it names was lost before it signed anything
     at = format_instant(datetime.now(UTC))
-    text = f"{_ROTATION}\n{old.verifier}\n{new.verifier}\n{at}\n"
+    text = f"{ROTATION}\n{old.verifier}\n{new.verifier}\n{at}\n"
     _make(path, str(Note(text, (old.sign(text), new.sign(text)))).encode())
 
 
@@ -143,7 +192,7 @@ def _chain(folder: Path, newest: VerifierKey) -> Iterator[tuple[VerifierKey, str
             note = read_note(path.read_bytes())
             what, old, new, _, _ = note.text.split("\n")
             key = read_verifier_key(old)
-            if what != _ROTATION or not signed_by(note, key) or not signed_by(note, read_verifier_key(new)):
+            if what != ROTATION or not signed_by(note, key) or not signed_by(note, read_verifier_key(new)):
                 raise BadNote("it is no rotation that both keys signed")
         except (BadNote, ValueError, OSError) as error:
             raise UnusableLog(f"{path} is no rotation of a key: {error}.", _TAKE_COPY) from None

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from consumers.evidence.journal import Signed
     from consumers.evidence.notary import Notary
 
+_KEY_FILE = "the file `witnesses` of the keys' folder"
+_WHOLE = "Give the whole note that the witness returned: the checkpoint, an empty line, and the signature lines."
 _ADVICE = "Give the note that the witness returned, and have its key in the file `witnesses` of the keys' folder."
 
 
@@ -43,7 +45,8 @@ def add_cosignatures(notary: Notary, data: bytes) -> tuple[int, Signed]:
         raise WrongUsage(f"The checkpoint of {where} with that root was not signed here.", _ADVICE)
     added = lines_that_hold(notary.keys, note)
     if not added:
-        raise WrongUsage("The cosignature is not taken: it holds by no witness's key that is known.", _ADVICE)
+        _refuse_unknown_witness(notary.keys, note)
+        raise WrongUsage("The witness's line does not hold for this checkpoint: it is of another one, or changed.")
     return partition, notary.add_signatures(partition, checkpoint, added)
 
 
@@ -71,6 +74,11 @@ def _as_note(notary: Notary, data: bytes) -> Note:
         return read_note(data)
     except BadNote as error:
         problem = error
+    try:
+        lines = read_note(b"\n\n" + data)
+    except BadNote:
+        raise WrongUsage(f"That is neither a signed note nor signature lines: {problem}.", _WHOLE) from None
+    _refuse_unknown_witness(notary.keys, lines)
     for partition in range(notary.identity.partitions):
         newest = notary.journal.newest(notary.origin_of(partition))
         try:
@@ -80,4 +88,12 @@ def _as_note(notary: Notary, data: bytes) -> Note:
                 return note
         except BadNote:
             continue
-    raise WrongUsage(f"That is no signed note: {problem}.", _ADVICE)
+    raise WrongUsage("These lines hold for none of the newest checkpoints: they are of another one.", _WHOLE)
+
+
+def _refuse_unknown_witness(keys: Keys, note: Note) -> None:
+    """Raises ``WrongUsage`` where no line is of a key that is known."""
+    known = {(one.name, one.number) for one in keys.witnesses}
+    if all((one.name, one.number) not in known for one in note.signatures):
+        who = ", ".join(sorted({f"{one.name} ({one.number:08x})" for one in note.signatures})[:3])
+        raise WrongUsage(f"No line is by a witness whose key is known: they are by {who}.", f"Put it into {_KEY_FILE}.")

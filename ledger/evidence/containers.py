@@ -100,7 +100,13 @@ def _stream(window: _Window, buffer: int) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(window, buffer))
 
 
+_DROPPINGS = re.compile(r"(?:\.DS_Store|\._.*|__MACOSX|[Tt]humbs\.db|desktop\.ini)", re.DOTALL)
+"""What other people's systems put into folders that are looked at or packed."""
+
+
 def _acceptable(name: str) -> str:
+    if _DROPPINGS.fullmatch(name.rpartition("/")[2]):
+        raise Refused("malformed", f"{shown(name)} was put there by a system: delete it, it's no part of the bundle")
     if len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
         raise Refused("malformed", f"no bundle has a file {shown(name)}")
     return name
@@ -155,6 +161,8 @@ class FolderContainer:
 
     def _one(self, name: str, fd: int, entry: os.DirEntry[str]) -> Iterator[tuple[str, _Stamp]]:
         mode = entry.stat(follow_symlinks=False)
+        if _DROPPINGS.fullmatch(entry.name):
+            _acceptable(name)
         if stat.S_ISREG(mode.st_mode):
             yield _acceptable(name), _stamp(mode)
         elif stat.S_ISDIR(mode.st_mode) and f"{name}/" in (CSV_FOLDER, PARQUET_FOLDER):

@@ -50,8 +50,10 @@ def manifest_problem(manifest: Manifest) -> str | None:
 
 def _problems(manifest: Manifest) -> Iterator[str]:
     query, parts = manifest.query, manifest.partitions
-    if manifest.versions.pauseledger not in WRITERS or not 0 < manifest.versions.rendering <= RENDERING:
+    if manifest.versions.pauseledger not in WRITERS:
         yield f"it was made by pauseledger {shown(manifest.versions.pauseledger)}, which this one doesn't know: upgrade"
+    if not 0 < manifest.versions.rendering <= RENDERING:
+        yield f"it is of rendering {manifest.versions.rendering}, which this pauseledger doesn't know: upgrade"
     if problem := query_problem(query):
         yield f"its query can't be: {problem}"
     if not parts:

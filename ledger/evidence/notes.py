@@ -18,6 +18,8 @@ ED25519, COSIGNATURE = 0x01, 0x04
 """What a key signs: notes as they are, or a witness's cosignatures with a time (c2sp.org/tlog-cosignature)."""
 
 LONGEST_NOTE = 1_000_000
+ROTATION = "pauseledger key rotation"
+"""The first line of a note in which a key signs the one after it; then come the old key and the new one."""
 _PUBLIC_BYTES = 32
 _NAME = re.compile(r"[^\s+\x00-\x1f\x7f]+\Z")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")

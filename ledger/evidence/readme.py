@@ -19,12 +19,15 @@ _BULLETED = textwrap.TextWrapper(_WIDTH, initial_indent="  * ", subsequent_inden
 
 _FILES = {
     "manifest.json": "what was asked for, how many, the genesis of each tree, and the SHA-256 of each other file",
-    "entries.jsonl": "the records of the log, byte for byte, one a line: what everything else is derived from",
+    "entries.jsonl": "the records of the log, byte for byte, one a line: what everything else is derived from. Of an "
+    "export until an instant (`until` in manifest.json) each work item has one record more, the first later one that "
+    "is not malformed, if there is one under the checkpoint: it shows that none before it is missing, and is not "
+    "judged",
     "leaves-": "the leaves of all other records under the checkpoint of that partition, and of those that are here: 64 "
     "bytes each, digests, which show no more than whether a guess is right",
     "checkpoint-": "the signed checkpoint of that partition, as it was published",
     "key.txt": "which key the exporter says it is. Do not verify with it: see above",
-    "tag-key.txt": "the key of the tags in the leaves. Who has it can test whether a name that they guess is a "
+    "tag-key.txt": "the key of the tags in the leaves, in hex. Who has it can test whether a name that they guess is a "
     "work item of this ledger",
     "verdicts.jsonl": "what the rules say of each entry: accepted, refused, duplicate or malformed, and why",
     "decisions.jsonl": "what the branch table says of each pause at the instant of this bundle",
@@ -78,6 +81,13 @@ _BY_HAND = (
     "name and value. Big-endian; before each byte string its length, 4 bytes, ff ff ff ff for null.",
     "Genesis: SHA-256 of the text `pauseledger genesis v1`, then SHA-256 of the genesis in manifest.json as RFC 8785 "
     "JSON, of these members: ledger, topic, topic_id, partition, partitions, protocol, tag_key_sha256.",
+    'Bytes that are not UTF-8 stand in entries.jsonl as {"base64": ...}. For the tag a key that is null counts as '
+    "empty. tag_key_sha256 is the SHA-256 of the tag key's 32 bytes, not of their hex.",
+    "What to check for completeness is `subjects` in manifest.json: null for everything of the partitions there, else "
+    "every work item of this bundle. Each lies on one partition: murmur2 of its name in UTF-8 as Kafka's default "
+    "partitioner has it (seed 0x9747b28c, the sign bit cleared), modulo `partitions`; that one must be here. A leaf "
+    "there with the tag of such a name, and no record at its offset, is a record that was withheld. With `until` in "
+    "`query` that holds up to that first later record of the work item; what lies behind it is not here.",
 )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ledger.evidence.bundle import Manifest, written_instant
 from ledger.evidence.failures import shown
-from ledger.evidence.notes import Checkpoint
+from ledger.evidence.notes import Checkpoint, VerifierKey
 from ledger.evidence.view import RENDERING
 
 NO_BUNDLE_PROVES = (
@@ -27,6 +27,14 @@ class Found(NamedTuple):
     """Offsets without a readable record, as the notary says."""
     unended: int
     """Work items without an entry later than ``until``."""
+
+
+class Signatures(NamedTuple):
+    """Which of the given keys signed every checkpoint, and what else was signed of these trees."""
+
+    keys: Sequence[VerifierKey]
+    earlier: Sequence[Checkpoint] = ()
+    seen: Sequence[Seen] = ()
 
 
 class Seen(NamedTuple):
@@ -61,22 +69,28 @@ def _limits(manifest: Manifest, found: Found) -> Iterator[str]:
         yield "README.txt, report.html, CSV and OCSF: they were rendered by an older pauseledger."
 
 
+def not_given(key: VerifierKey) -> str:
+    """What is said of a key in ``key.txt`` that signed beside a given one, as after a rotation."""
+    return f"That {_short(key)} in key.txt is a key of this ledger: it was not given, and signed beside a given one."
+
+
+def _short(key: VerifierKey) -> str:
+    return f"{key.name}+{key.number:08x}"
+
+
 def proven(
-    manifest: Manifest,
-    checkpoints: Sequence[Checkpoint],
-    earlier: Sequence[Checkpoint],
-    seen: Sequence[Seen] = (),
-    absent: Sequence[str] = (),
+    manifest: Manifest, checkpoints: Sequence[Checkpoint], signed: Signatures, absent: Sequence[str] = ()
 ) -> list[str]:
     """What a bundle proves in which nothing was found to be wrong."""
+    keys = f"key{'s' if len(signed.keys) > 1 else ''} {' and '.join(map(_short, signed.keys))}"
     said = [
-        f"{one.origin} was signed by the given key with {one.size - 1} entries under root {one.root.hex()}."
+        f"{one.origin} was signed by the given {keys} with {one.size - 1} entries under root {one.root.hex()}."
         for one in checkpoints
     ]
-    said += [f"{one.origin} begins with the {one.size} leaves of the earlier checkpoint." for one in earlier]
+    said += [f"{one.origin} begins with the {one.size} leaves of the earlier checkpoint." for one in signed.earlier]
     said += [
         f"The witness {one.witness} saw {one.origin} so at {written_instant(1_000 * one.at_seconds)}, by its own clock."
-        for one in seen
+        for one in signed.seen
     ]
     said.append(_complete(manifest))
     if absent:
@@ -93,7 +107,7 @@ def proven(
 
 def _complete(manifest: Manifest) -> str:
     query = manifest.query
-    until = "" if query.until is None else f", up to {query.until}"
+    until = "" if query.until is None else f", up to {query.until},"
     if manifest.subjects is None:
         where = f" of partitions {', '.join(map(str, query.partitions))}" if query.partitions else ""
         whose = f"Every entry{where}"
@@ -103,9 +117,16 @@ def _complete(manifest: Manifest) -> str:
         others = f" and {counted(more, 'more work item')}" if more > 0 else ""
         whose = f"Every entry of {names}{others}"
     return (
-        f"{whose} under the checkpoints{until} is here: {counted(manifest.counts.entries, 'record')}, "
+        f"{whose} under the checkpoints{until} is here: {records(manifest)}, "
         "none withheld, added, changed or out of order."
     )
+
+
+def records(manifest: Manifest) -> str:
+    """How many records there are, and how many of them only show where a history up to ``until`` ends."""
+    later = manifest.counts.entries - manifest.counts.verdicts
+    said = counted(manifest.counts.entries, "record")
+    return f"{said}, of which {later:,} later, not judged" if later else said
 
 
 def counted(number: int, what: str) -> str:

@@ -3,7 +3,7 @@
 What it does, in this order; where one step fails the later ones are not taken, for they would rest on it:
 
 1. the manifest, the list of files and their digests;
-2. each checkpoint: signed by the given key, of the tree that the manifest's genesis begins;
+2. each checkpoint: signed by a given key, the same for all, of the tree that the manifest's genesis begins;
 3. the entries: written as they must be, in order;
 4. the trees: the root over all leaves, each record the one of its leaf, none withheld or added, and what was signed
    earlier (``--since``) still true;
@@ -32,11 +32,12 @@ from ledger.evidence.judging import Judged, Progress, Sink, Terms, ignored, judg
 from ledger.evidence.leaves import TAG_KEY_BYTES, tag_key_digest
 from ledger.evidence.lines import lines
 from ledger.evidence.manifest_check import manifest_problem
-from ledger.evidence.notes import LONGEST_NOTE, BadNote, Checkpoint, VerifierKey, read_note
+from ledger.evidence.notes import LONGEST_NOTE, Checkpoint, VerifierKey, read_note
 from ledger.evidence.renderings import all_names, renderings, view_of
 from ledger.evidence.rows import Rows
-from ledger.evidence.signatures import ForgedNote, cosigned_by, signed_checkpoint
-from ledger.evidence.statements import NO_BUNDLE_PROVES, Found, Seen, limits, proven
+from ledger.evidence.signatures import ForgedNote, cosigned_by
+from ledger.evidence.signers import Signers
+from ledger.evidence.statements import NO_BUNDLE_PROVES, Found, Seen, Signatures, limits, not_given, proven
 from ledger.evidence.view import RENDERING
 from ledger.partitions import partition_of
 
@@ -67,6 +68,8 @@ class Trusted(NamedTuple):
     """Checkpoints that the ledger's key signed before, of one tree each."""
     witnesses: Sequence[VerifierKey] = ()
     """Who must have cosigned every checkpoint."""
+    other_keys: Sequence[VerifierKey] = ()
+    """Keys that the ledger had at other times. One of all that are given must have signed every checkpoint."""
 
 
 def verify(path: Path, trusted: Trusted, progress: Progress = ignored) -> Verified:
@@ -86,12 +89,13 @@ class _Examination:
 
     def __init__(self, container: Container, trusted: Trusted, progress: Progress) -> None:
         self._progress = progress
-        self._container, self._key, self._witnesses = container, trusted.key, trusted.witnesses
+        self._container, self._witnesses = container, trusted.witnesses
         self._earlier = {one.origin: one for one in trusted.earlier}
         self._failures: list[Failure] = []
         self._file_failures: list[Failure] = []
         """Of whole files: what is wrong in them is looked for all the same, and named first."""
         self._manifest = self._read_manifest()
+        self._keys = (trusted.key, *trusted.other_keys)
         self._notes: dict[int, bytes] = {}
         self._checkpoints: list[Checkpoint] = []
         self._seen: list[Seen] = []
@@ -100,27 +104,29 @@ class _Examination:
         """All steps. Raises ``Refused`` where one can't be taken at all."""
         self._check_files()
         self._check_manifest()
-        self._check_checkpoints()
+        signers = self._check_checkpoints()
         tag_key = self._tag_key()
         entries = self._read_entries()
         gaps = self._check_trees(entries, tag_key)
         if self._failures:
-            return self._result(entries, 0)
+            return self._result(entries, 0, signers)
         self._check_as_of(entries)
         judged = self._check_judgement(entries)
         not_proven = limits(self._manifest, Found(gaps, judged.unended))
         if not self._failures and not self._file_failures:
             self._check_renderings(not_proven)
         self._container.refuse_changed()
-        return self._result(entries, judged.counts.work_items, not_proven)
+        return self._result(entries, judged.counts.work_items, signers, not_proven)
 
-    def _result(self, entries: Entries, work_items: int, not_proven: Sequence[str] = ()) -> Verified:
+    def _result(self, entries: Entries, work_items: int, signers: Signers, not_proven: Sequence[str] = ()) -> Verified:
         failures = [*self._failures, *self._file_failures]
         if failures:
             return Verified(False, len(entries), work_items, [], [], failures[:MOST_FAILURES])
+        signed = Signatures(signers.keys, list(self._earlier.values()), self._seen)
         absent = entries.absent(self._manifest.subjects or ())
-        said = proven(self._manifest, self._checkpoints, list(self._earlier.values()), self._seen, absent)
-        return Verified(True, len(entries), work_items, said, [*not_proven, *NO_BUNDLE_PROVES], [])
+        said = proven(self._manifest, self._checkpoints, signed, absent)
+        named = [] if signers.named is None else [not_given(signers.named)]
+        return Verified(True, len(entries), work_items, said, [*not_proven, *named, *NO_BUNDLE_PROVES], [])
 
     def _fail(self, kind: Kind, detail: str) -> None:
         self._failures.append(Failure(kind, None, detail))
@@ -175,20 +181,14 @@ class _Examination:
         if set(all_names(manifest)) != set(manifest.files):
             raise Refused("malformed", "the files are not those that a bundle of this query has")
 
-    def _check_checkpoints(self) -> None:
-        """Every checkpoint is signed by the given key, and is that of the partition's own tree."""
-        if self._read(bundle.KEY, LONGEST_NOTE) != f"{self._key}\n".encode():
-            raise Refused("forged", "key.txt is not the key that was given: another key signed this bundle")
+    def _check_checkpoints(self) -> Signers:
+        """Every checkpoint is signed by one and the same given key, and is that of the partition's own tree."""
+        signers = Signers(self._keys, self._manifest.ledger, self._read(bundle.KEY, LONGEST_NOTE))
         for part in self._manifest.partitions:
             name = bundle.checkpoint_file(part.partition)
             data = self._read(name, LONGEST_NOTE)
-            try:
-                checkpoint = signed_checkpoint(data, self._key)
-            except ForgedNote as error:
-                raise Refused("forged", f"{name}: {error}") from None
-            except BadNote as error:
-                raise Refused("malformed", f"{name}: {error}") from None
-            if checkpoint.origin != part.genesis.origin or part.ledger != self._key.name:
+            checkpoint = signers.checkpoint(name, data)
+            if checkpoint.origin != part.genesis.origin:
                 raise Refused("forged", f"{name} is a checkpoint of {shown(checkpoint.origin)}, not of this tree")
             if checkpoint.size != part.size:
                 kind: Kind = "withheld" if part.size < checkpoint.size else "added"
@@ -199,6 +199,7 @@ class _Examination:
         covered_trees = {one.origin for one in self._checkpoints}
         for origin in sorted(set(self._earlier) - covered_trees):
             self._fail("rolled-back", f"the earlier checkpoint is of {shown(origin)}, which this bundle does not cover")
+        return signers
 
     def _check_witnesses(self, name: str, data: bytes, checkpoint: Checkpoint) -> None:
         note = read_note(data)

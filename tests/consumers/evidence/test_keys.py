@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from consumers.evidence import keys as keys_module
-from consumers.evidence.keys import EARLIER, NEXT_KEY, NOTARY_KEY, TAG_KEY, new_keys, open_keys, rotate_keys, rotations
+from consumers.evidence.keys import (
+    BEGUN,
+    EARLIER,
+    NEXT_KEY,
+    NOTARY_KEY,
+    TAG_KEY,
+    new_keys,
+    open_keys,
+    rotate_keys,
+    rotations,
+)
 from ledger.errors import DiskFailed, UnusableLog, WrongUsage
 from ledger.evidence.notes import COSIGNATURE, read_note, read_verifier_key, verifier_key
 from ledger.evidence.signatures import signed_by
@@ -95,6 +106,48 @@ def test_a_lost_key_is_not_replaced_where_it_has_signed(folder: Path) -> None:
     (folder / "signed.db").touch()
     with pytest.raises(WrongUsage, match="copy"):
         new_keys(folder, "acme")
+
+
+@pytest.mark.parametrize("at", range(1, 20))
+def test_making_keys_that_dies_is_ended_by_the_next(folder: Path, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut short at any call of the disk, the next try makes whole keys, with the tag key that is there already."""
+    calls = 0
+
+    def dying(act: object) -> object:
+        def call(*given: object, **named: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                raise OSError(5, "died")
+            return act(*given, **named)  # type: ignore[operator]
+
+        return call
+
+    with monkeypatch.context() as patched:
+        for name in ("open", "fsync", "link"):
+            patched.setattr(keys_module.os, name, dying(getattr(keys_module.os, name)))
+        with suppress(DiskFailed):
+            new_keys(folder, "acme")
+    kept = (folder / TAG_KEY).read_text() if (folder / TAG_KEY).exists() else None
+    if (folder / NOTARY_KEY).exists():
+        keys = open_keys(folder)
+    else:
+        keys = new_keys(folder, "acme")
+        assert sorted(one.name for one in folder.iterdir()) == [NOTARY_KEY, TAG_KEY]
+    assert kept in (None, f"{keys.tag_key.hex()}\n")
+
+
+@pytest.mark.parametrize("begun", ["", "0" * 64 + "\n"])
+def test_a_tag_key_that_was_put_there_is_never_taken(folder: Path, begun: str) -> None:
+    """It is another ledger's, also where keys were begun beside it: it would be in two genesis leaves."""
+    folder.mkdir()
+    (folder / TAG_KEY).write_text("ab" * 32 + "\n")
+    (folder / TAG_KEY).chmod(0o600)
+    if begun:
+        (folder / BEGUN).write_text(begun)
+    with pytest.raises(WrongUsage, match="tag key of another ledger"):
+        new_keys(folder, "acme")
+    assert not (folder / NOTARY_KEY).exists()
 
 
 def test_a_rotation_is_signed_by_the_old_key(folder: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -109,3 +111,22 @@ def test_what_is_endless_takes_little_memory(bundle: Path, tmp_path: Path) -> No
     told = verified(bundle, tmp_path / "here")
     assert told["code"] == 1
     assert told["peak"] < MOST_MEMORY
+
+
+def test_nobody_who_reads_is_no_refusal(bundle: Path) -> None:
+    """A pipe that is closed before anything was said ends it as SIGPIPE does, not with the exit code of a refusal."""
+    for more in ([], ["--json"]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "consumers.cli.main", "verify", str(bundle), "--key", KEY, *more],
+                env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin"},
+                stdout=writing,
+                stderr=subprocess.PIPE,
+                timeout=120,
+                check=False,
+            )
+        finally:
+            os.close(writing)
+        assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")

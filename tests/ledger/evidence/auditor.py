@@ -8,6 +8,7 @@ import hmac
 import json
 import struct
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,20 @@ def text_or_base64(value: Any) -> bytes | None:
     return None if value is None else value.encode()
 
 
+def murmur2(data: bytes) -> int:
+    """Kafka's, of 32 bits."""
+    hashed = 0x9747B28C ^ len(data)
+    whole = len(data) // 4 * 4
+    for (word,) in struct.iter_unpack("<I", data[:whole]):
+        mixed = word * 0x5BD1E995 & 0xFFFFFFFF
+        mixed = (mixed ^ mixed >> 24) * 0x5BD1E995 & 0xFFFFFFFF
+        hashed = hashed * 0x5BD1E995 & 0xFFFFFFFF ^ mixed
+    if rest := data[whole:]:
+        hashed = (hashed ^ int.from_bytes(rest, "little")) * 0x5BD1E995 & 0xFFFFFFFF
+    hashed = (hashed ^ hashed >> 13) * 0x5BD1E995 & 0xFFFFFFFF
+    return hashed ^ hashed >> 15
+
+
 def framed(data: bytes | None) -> bytes:
     return b"\xff" * 4 if data is None else struct.pack(">I", len(data)) + data
 
@@ -59,6 +74,28 @@ def verify_note(note: str, vkey: str) -> list[str]:
     return text.split("\n")
 
 
+def milliseconds(until: str | None) -> float:
+    """Since 1970, of the instant of an export."""
+    return float("inf") if until is None else int(datetime.fromisoformat(until).timestamp() * 1000)
+
+
+def boundaries(records: list[dict[str, Any]], until: float) -> dict[bytes, int]:
+    """The offset of the first later record of each key that is an event, of one partition's."""
+    found: dict[bytes, int] = {}
+    for one in records:
+        key = text_or_base64(one["key"]) or b""
+        if one["recorded_at"] > until and is_event(one["value"]):
+            found.setdefault(key, one["offset"])
+    return found
+
+
+def is_event(value: Any) -> bool:
+    try:
+        return isinstance(json.loads(value), dict) and "specversion" in json.loads(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
 def faults(bundle: Path, vkey: str) -> Iterator[str]:
     """What the recipe finds wrong with a bundle that is a folder."""
     manifest = json.loads((bundle / "manifest.json").read_bytes())
@@ -67,6 +104,11 @@ def faults(bundle: Path, vkey: str) -> Iterator[str]:
             yield f"the digest of {name}"
     tag_key = bytes.fromhex((bundle / "tag-key.txt").read_text().strip())
     records = [json.loads(line) for line in (bundle / "entries.jsonl").read_bytes().splitlines()]
+    there = {part["partition"] for part in manifest["partitions"]}
+    for one in manifest["subjects"] or ():
+        if (murmur2(one.encode()) & 0x7FFFFFFF) % manifest["partitions"][0]["partitions"] not in there:
+            yield f"the partition of {one}"
+    until = milliseconds(manifest["query"]["until"])
     for part in manifest["partitions"]:
         partition = part["partition"]
         members = rfc8785.dumps({name: part[name] for name in GENESIS})
@@ -75,7 +117,13 @@ def faults(bundle: Path, vkey: str) -> Iterator[str]:
         leaves += [data[at : at + 64] for at in range(0, len(data), 64)]
         here = [one for one in records if one["partition"] == partition]
         tags = {hmac.new(tag_key, one.encode(), "sha256").digest() for one in manifest["subjects"] or ()}
-        named = {at - 1 for at, leaf in enumerate(leaves) if at and leaf[:32] in tags}
+        ends = {hmac.new(tag_key, key, "sha256").digest(): end for key, end in boundaries(here, until).items()}
+        named = {
+            at - 1
+            for at, leaf in enumerate(leaves)
+            if at and (leaf[:32] in tags if manifest["subjects"] is not None else any(leaf))
+            if at - 1 <= ends.get(leaf[:32], at)
+        }
         for offset in sorted(named - {one["offset"] for one in here}):
             yield f"withheld {partition}:{offset}"
         for record in here:

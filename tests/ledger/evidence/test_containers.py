@@ -302,3 +302,18 @@ def test_a_bundle_that_changes_while_it_is_read_is_refused(
     found = verify(folder, Trusted(KEY))
     assert [one.kind for one in found.failures] == ["changed"]
     assert "while the bundle was read" in found.failures[0].detail
+
+
+@pytest.mark.parametrize(
+    "name", [".DS_Store", "Thumbs.db", "desktop.ini", "._README.txt", "csv/.DS_Store", "__MACOSX/x"]
+)
+def test_what_a_system_dropped_is_to_be_deleted(name: str, tmp_path: Path) -> None:
+    """It is refused, as is all that is no part of a bundle, and people are told what to do about it."""
+    folder = tmp_path / "bundle"
+    ledger().export(folder, Query(all=True, formats=("csv",)))
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"\x00")
+    (failure,) = verify(folder, Trusted(KEY)).failures
+    assert failure.kind == "malformed"
+    assert repr(name.partition("/")[0] if "MACOSX" in name else name) in failure.detail
+    assert "delete it, it's no part of the bundle" in failure.detail

@@ -36,8 +36,24 @@ def test_it_says_what_each_file_is() -> None:
 def test_its_recipe_names_every_member_of_the_genesis() -> None:
     """Who writes a verifier from this text alone hashes the same members."""
     text = re.sub(r"\s+", " ", readme_txt(owed_view()).decode())
-    named = text.split("of these members: ")[1].rstrip(". ").split(", ")
+    named = text.split("of these members: ")[1].split(".")[0].split(", ")
     assert sorted(named) == sorted(Genesis._fields)
+
+
+def test_it_says_what_a_verifier_of_ones_own_needs() -> None:
+    """The rules that nothing else in a bundle shows: partitions, keys without bytes, what is no text, and the end."""
+    text = re.sub(r"\s+", " ", readme_txt(owed_view()).decode())
+    for said in (
+        "murmur2 of its name in UTF-8 as Kafka's default partitioner has it",
+        "a key that is null counts as empty",
+        '{"base64": ...}',
+        "`subjects` in manifest.json: null for everything",
+        "up to that first later record of the work item",
+    ):
+        assert said in text
+    named = re.sub(r"\s+", " ", readme_txt(replace(owed_view(), files=["tag-key.txt", "entries.jsonl"])).decode())
+    assert "key of the tags in the leaves, in hex." in named
+    assert "one record more, the first later one that is not malformed" in named
 
 
 def test_no_name_breaks_a_line() -> None:
