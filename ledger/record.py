@@ -1,7 +1,7 @@
 """One record of the log, as received: the bytes that are stored, hashed and exported.
 
 Nothing here looks inside a record; reading it as a CloudEvent is :mod:`ledger.cloudevents`. The layout of
-:func:`record_bytes` is section 9 of the protocol, so that what the index stores is what evidence hashes.
+:func:`record_bytes` is section 11 of the protocol, so that what the index stores is what evidence hashes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _framed(data: bytes | None) -> bytes:
 
 
 def record_bytes(record: Record) -> bytes:
-    """The record as bytes (protocol, section 9): everything but the partition, nothing re-serialised."""
+    """The record as bytes (protocol, section 11): everything but the partition, nothing re-serialised."""
     return b"".join(record_parts(record))
 
 

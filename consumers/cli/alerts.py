@@ -11,7 +11,7 @@ import typer
 
 from consumers.alerts.store import AlertStore, Delivery, Told
 from consumers.cli.listings import Owner
-from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, print_json
+from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, print_json, say
 from consumers.cli.queries import caught_up
 from consumers.settings import Settings
 from ledger.errors import NotFound, WrongUsage
@@ -131,4 +131,4 @@ def replay(
     if as_json:
         print_json({"replayed": count})
     else:
-        typer.echo(f"Put {count:,} dead letters back in the queue." if count else "There was no dead letter to replay.")
+        say(f"Put {count:,} dead letters back in the queue." if count else "There was no dead letter to replay.")

@@ -1,4 +1,4 @@
-"""``pauseledger``: the command line (protocol, section 8)."""
+"""``pauseledger``: the command line (protocol, section 9)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from consumers.cli import (  # noqa: E402
 from consumers.cli.alerts import alerts_app  # noqa: E402
 from consumers.cli.ending import run_to_end  # noqa: E402
 from consumers.cli.keys import keys_app  # noqa: E402
+from consumers.cli.options import say  # noqa: E402
 
 app = typer.Typer(
     name="pauseledger",
@@ -47,7 +48,7 @@ app.add_typer(personal.personal_app, name="personal")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(version("pauseledger"))
+        say(version("pauseledger"))
         raise typer.Exit
 
 

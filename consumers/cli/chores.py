@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, counting, print_json
+from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, counting, print_json, say
+from consumers.cli.words import counted
 from consumers.settings import Settings
 from ledger import branch_table
 from ledger.errors import WrongUsage
@@ -29,7 +30,7 @@ def rebuild(as_json: AsJson = False, log: LogUrl = None, index: IndexUrl = None)
     if as_json:
         print_json({"entries": count, "seconds": seconds})
     else:
-        typer.echo(f"Replayed {count:,} entries in {seconds} s.")
+        say(f"Replayed {count:,} entries in {seconds} s.")
 
 
 def topic_create(
@@ -67,7 +68,7 @@ def topic_create(
     from consumers.cli import show
 
     out = console()
-    out.print(f"{done} {address.topic} with {partitions} partitions.")
+    out.print(f"{done} {address.topic} with {counted(partitions, 'partition')}.")
     out.print(show.pairs(sorted(settings.items())))
 
 

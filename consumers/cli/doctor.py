@@ -12,6 +12,7 @@ import typer
 from consumers.cli import doctor_evidence, doctor_fleet, doctor_kafka
 from consumers.cli.finding import Finding
 from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, print_json
+from consumers.cli.words import counted
 from consumers.indexer import Indexer
 from consumers.personal.opening import key_store
 from consumers.settings import Settings
@@ -50,7 +51,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding("log", "problem", error.problem, error.advice)
         return
     try:
-        yield Finding("log", "ok", f"{settings.log_url} answers, with {log.partitions} partitions.")
+        yield Finding("log", "ok", f"{settings.log_url} answers, with {counted(log.partitions, 'partition')}.")
         if isinstance(address, KafkaAddress):
             yield from doctor_kafka.topic(address, settings.kafka_security)
         yield from _clock(log)
@@ -122,10 +123,8 @@ def _looked_into(index: Index, log: Log) -> Iterator[Finding]:
         yield Finding("history", "problem", error.problem, error.advice)
         return
     yield Finding("history", "ok", "The log still holds all that was indexed, unchanged where it was read last.")
-    behind = indexer.entries_ahead()
-    yield Finding(
-        "index", "ok", f"{index.address} is {behind:,} entries behind; every command that reads catches up first."
-    )
+    behind = counted(indexer.entries_ahead(), "entry", "entries")
+    yield Finding("index", "ok", f"{index.address} is {behind} behind; every command that reads catches up first.")
 
 
 def _sound(index: Index) -> Iterator[Finding]:

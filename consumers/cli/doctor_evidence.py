@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from consumers.cli.finding import Finding
+from consumers.cli.words import counted
 from consumers.settings import Settings
 from ledger.errors import LedgerError
 from ledger.log import Log
+from ledger.times import format_instant, from_milliseconds, to_milliseconds
 
 _CHECK = "evidence"
 
@@ -17,6 +20,7 @@ def evidence(settings: Settings, log: Log) -> Iterator[Finding]:
     from consumers.evidence.keys import JOURNAL, NOTARY_KEY, open_keys
 
     if not (settings.keys / NOTARY_KEY).exists():
+        yield Finding(_CHECK, "ok", "No notary's key: nothing is signed.")
         return
     try:
         keys = open_keys(settings.keys)
@@ -41,5 +45,16 @@ def _trees(settings: Settings, log: Log) -> Iterator[Finding]:
                 yield Finding(_CHECK, "problem", error.problem, error.advice)
                 continue
             signed = 0 if tree.signed is None else tree.signed.checkpoint.size - 1
-            at = f"Partition {partition} is signed up to {signed:,} of {end:,} offsets"
-            yield Finding(_CHECK, "ok", f"{at}; log, journal, tiles and what is published agree.")
+            at = f"Partition {partition} is signed up to {signed:,} of {counted(end, 'offset')}"
+            agreed = f"log, journal, tiles in {notary.store_of(partition).where} and what is published agree"
+            yield Finding(_CHECK, "ok", f"{at}{_age(log, partition, signed)}; {agreed}.")
+
+
+def _age(log: Log, partition: int, signed: int) -> str:
+    """Up to when it is signed: the time of the last entry under the checkpoint, which the log gave."""
+    records = log.read(partition, signed - 1, most=1).records if signed else []
+    if not records:
+        return ""
+    at = records[0].recorded_at
+    seconds = max(to_milliseconds(datetime.now(UTC)) - at, 0) // 1_000
+    return f", to an entry of {format_instant(from_milliseconds(at))}, {seconds:,} s ago"

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from consumers.alerts.addresses import webhook_urls
 from consumers.cli.finding import Finding
 from consumers.cli.run import JOBS
+from consumers.cli.words import counted
 from consumers.settings import Settings
 from ledger.errors import LedgerError
 from ledger.logs.address import KafkaAddress, log_address
@@ -98,7 +99,7 @@ def _topics_beside(address: KafkaAddress, settings: Settings) -> Iterator[Findin
             continue
         there.append(name)
         if found != wanted:
-            problem = f"The topic {name} has {found} partitions, and its ledger has {wanted}."
+            problem = f"The topic {name} has {counted(found, 'partition')}, and its ledger has {wanted}."
             yield Finding("topics", "problem", problem, "Remove it: its job makes it as it must be.")
     yield Finding("topics", "ok", f"Beside the ledger's topic there is {', '.join(there) or 'none yet'}.")
 

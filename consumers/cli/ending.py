@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 from ledger.errors import LedgerError
+from ledger.evidence.visible import as_text
 
 
 def run_to_end(command: Callable[[], object]) -> None:
@@ -43,5 +44,5 @@ def _give_up_stdout() -> None:
 
 def _leave(code: int, line: str = "") -> None:
     if line:
-        print(" ".join(line.split()), file=sys.stderr)
+        print(as_text(" ".join(line.split())), file=sys.stderr)
     sys.exit(code)

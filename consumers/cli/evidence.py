@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from consumers.cli.options import AsJson, LogUrl, counting, print_json
+from consumers.cli.options import AsJson, LogUrl, copy_out, counting, print_json, say
+from consumers.cli.words import counted
 from consumers.settings import Settings
 from ledger.errors import WrongUsage
 from ledger.times import format_instant
@@ -63,16 +64,21 @@ def _recheck(notary: Notary, partition: int) -> None:
     notary.origin_of(partition)
     with counting(f"entries of partition {partition} hashed again", notary.log.bounds(partition)[1]) as count_on:
         found = recheck(notary, partition, count_on)
-    mended = f"; {found.mended:,} tiles were written anew" if found.mended else ""
-    again = f"{found.offsets:,} offsets hashed again, and {found.checkpoints:,} signed roots came out"
-    typer.echo(f"Partition {partition}: {again}{mended}.", err=True)
+    written = f"{counted(found.mended, 'tile was', 'tiles were')} written anew"
+    roots = counted(found.checkpoints, "signed root")
+    again = f"{counted(found.offsets, 'offset')} hashed again, and {roots} came out"
+    mended = f"; {written}" if found.mended else ""
+    say(f"Partition {partition}: {again}{mended}.", err=True)
 
 
 def _signed(notary: Notary, partition: int) -> Signed:
     with counting(f"entries of partition {partition} hashed") as count_on:
         found = notary.checkpoint(partition, count_on)
     if found.no_record:
-        typer.echo(f"Partition {partition}: {found.no_record:,} offsets hold no readable record.", err=True)
+        say(
+            f"Partition {partition}: {counted(found.no_record, 'offset holds', 'offsets hold')} no readable record.",
+            err=True,
+        )
     return found
 
 
@@ -95,10 +101,10 @@ def _told(partition: int, signed: Signed) -> dict[str, Any]:
 def _show(notary: Notary, signed: Signed) -> None:
     from consumers.evidence.witnesses import witnessed
 
-    typer.echo(str(signed.note), nl=False)
+    copy_out(str(signed.note))
     for one in witnessed(notary.keys, signed.note):
         at = format_instant(datetime.fromtimestamp(one.at, UTC))
-        typer.echo(f"Cosigned by {one.name} at {at}.", err=True)
+        say(f"Cosigned by {one.name} at {at}.", err=True)
 
 
 @prove_app.command("inclusion")
@@ -118,7 +124,7 @@ def inclusion(
         found = prove_inclusion(tree, int(match["offset"]))
     note = str(found.note)
     if not as_json:
-        typer.echo(inclusion_text(found.leaf_index, found.hashes, note), nl=False)
+        copy_out(inclusion_text(found.leaf_index, found.hashes, note))
         return
     print_json(
         {
@@ -147,10 +153,10 @@ def consistency(
     old, new = found.old, found.new
     hashes = [one.hex() for one in found.hashes]
     if not as_json:
-        typer.echo(f"The tree of {new.checkpoint.size} leaves begins with that of {old.checkpoint.size}. Proof:")
+        say(f"The tree of {new.checkpoint.size} leaves begins with that of {old.checkpoint.size}. Proof:")
         for one in hashes:
-            typer.echo(one)
-        typer.echo(f"\n{old.note}\n{new.note}", nl=False)
+            say(one)
+        copy_out(f"\n{old.note}\n{new.note}")
         return
     sizes = {"old_size": old.checkpoint.size, "new_size": new.checkpoint.size}
     notes = {"old_checkpoint": str(old.note), "new_checkpoint": str(new.note)}

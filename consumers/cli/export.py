@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from consumers.cli.options import AsJson, LogUrl, counting, instant, print_json
+from consumers.cli.options import AsJson, LogUrl, counting, instant, print_json, say
 from consumers.settings import Settings
 from ledger.errors import WrongUsage
 
@@ -70,17 +70,18 @@ def export(
         partitions=tuple(sorted(set(partition or []))),
         owner=owner,
         verdict=verdict,
-        active_from=_time(active_from),
-        active_to=_time(active_to),
-        until=_time(until),
+        active_from=_time("--active-from", active_from),
+        active_to=_time("--active-to", active_to),
+        until=_time("--until", until),
         formats=tuple(name for name, asked in wanted.items() if asked),
     )
+    absent: list[str] = []
     with _progress() as progress:
-        manifest = exported(Settings.read(log), query, out, progress)
+        manifest = exported(Settings.read(log), query, out, progress, absent.append)
     if as_json:
         print_json(manifest.as_dict())
     else:
-        _show(out, manifest)
+        _show(out, manifest, absent)
 
 
 def _query(**members: Any) -> Query:
@@ -103,11 +104,11 @@ def _subject(given: str) -> str:
     return given
 
 
-def _time(given: str | None) -> str | None:
+def _time(option: str, given: str | None) -> str | None:
     """A time as it is written into the query."""
     from ledger.evidence.bundle import written_time
 
-    at = instant(given)
+    at = instant(given, option)
     return None if at is None else written_time(at)
 
 
@@ -117,15 +118,18 @@ def _progress() -> Iterator[Callable[[int | None], Callable[[int], None]]]:
         yield lambda total: shown.enter_context(counting("entries read and judged", total))
 
 
-def _show(out: Path, manifest: Manifest) -> None:
+def _show(out: Path, manifest: Manifest, absent: Sequence[str]) -> None:
+    from ledger.evidence.failures import shown
     from ledger.evidence.statements import counted, records
 
     counts = manifest.counts
-    typer.echo(
+    say(
         f"{out}: {records(manifest)}, of {counted(counts.work_items, 'work item')}; "
         f"{counted(counts.verdicts, 'verdict')} and {counted(counts.decisions, 'decision')} "
         f"as of {manifest.as_of or 'the beginning'}."
     )
     for one in manifest.partitions:
-        typer.echo(f"Under the checkpoint of {one.genesis.origin} with {one.size - 1:,} entries.")
-    typer.echo(f"Verify it offline: pauseledger verify {out} --key VKEY")
+        say(f"Under the checkpoint of {one.genesis.origin} with {one.size - 1:,} entries.")
+    for name in absent:
+        say(f"No entry of {shown(name)} is under the checkpoints: is the name right?", err=True)
+    say(f"Verify it offline: pauseledger verify {out} --key VKEY")

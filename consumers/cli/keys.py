@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from consumers.cli.options import AsJson, print_json
+from consumers.cli.options import AsJson, copy_out, print_json, say
 from consumers.settings import Settings
 from ledger.errors import WrongUsage
 
@@ -23,7 +23,7 @@ def new(
 
     keys = new_keys(Settings.read().keys, name)
     _print(str(keys.verifier), as_json)
-    typer.echo(f"The private keys are in {keys.folder}: keep a copy of that folder in a safe place.", err=True)
+    say(f"The private keys are in {keys.folder}: keep a copy of that folder in a safe place.", err=True)
 
 
 @keys_app.command("show")
@@ -45,12 +45,12 @@ def show(
         return
     keys = folder.open_keys(place)
     if rotations:
-        typer.echo("\n".join(folder.rotations(keys.folder)), nl=False)
+        copy_out("\n".join(folder.rotations(keys.folder)))
         return
     _print(str(keys.verifier), as_json)
     for what, others in (("Earlier", keys.earlier), ("Witness", keys.witnesses)):
         for key in others:
-            typer.echo(f"{what}: {key}", err=True)
+            say(f"{what}: {key}", err=True)
 
 
 @keys_app.command("rotate")
@@ -60,10 +60,8 @@ def rotate(as_json: AsJson = False) -> None:
 
     keys = rotate_keys(Settings.read().keys)
     _print(str(keys.verifier), as_json)
-    typer.echo(
-        "Give it to all who verify, with the note in which the old key signed it: keys show --rotations.", err=True
-    )
-    typer.echo(
+    say("Give it to all who verify, with the note in which the old key signed it: keys show --rotations.", err=True)
+    say(
         "Have it sign what stands: pauseledger checkpoint; a notary that runs does so by itself. Until then nothing is "
         "exported. Put it into notary.vkey wherever exporters have the old one.",
         err=True,
@@ -74,4 +72,4 @@ def _print(vkey: str, as_json: bool) -> None:
     if as_json:
         print_json({"vkey": vkey})
     else:
-        typer.echo(vkey)
+        say(vkey)

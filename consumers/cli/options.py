@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 import typer
 
 from ledger.errors import WrongUsage
+from ledger.evidence.visible import as_text
 from ledger.json_text import write_json
 from ledger.times import parse_instant
 
@@ -49,13 +50,13 @@ _WIDEST = 10_000
 
 def console(*, stderr: bool = False) -> Console:
     """A console that is plain where it isn't a terminal; text is never wrapped for a pipe."""
-    from rich.console import Console
+    from consumers.cli.drawing import VisibleConsole
 
-    made = Console(stderr=stderr, highlight=False)
+    made = VisibleConsole(stderr=stderr, highlight=False)
     if made.is_terminal:
         return made
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=cast(TextIO, _Unpadded(stream)), highlight=False, width=_WIDEST)
+    return VisibleConsole(file=cast(TextIO, _Unpadded(stream)), highlight=False, width=_WIDEST)
 
 
 class _Unpadded:
@@ -71,14 +72,26 @@ class _Unpadded:
         return getattr(self._stream, name)
 
 
-def instant(at: str | None) -> datetime | None:
-    """The time given with ``--at``. Raises ``WrongUsage``."""
+def instant(at: str | None, option: str = "--at") -> datetime | None:
+    """The time given with an option. Raises ``WrongUsage``."""
     if at is None:
         return None
     try:
         return parse_instant(at)
     except ValueError as error:
-        raise WrongUsage(f"--at {at} is {error}.", "Give a time with its offset.") from None
+        raise WrongUsage(
+            f"{option} {at} is {error}.", "Give a time with its offset, such as 2026-03-28T12:00:00Z."
+        ) from None
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """One line for people. Whatever others wrote in it stays in that line, and is visible."""
+    typer.echo(as_text(text), err=err)
+
+
+def copy_out(text: str, *, err: bool = False) -> None:
+    """A signed note, a proof or an entry for a file, to the byte as it must be stored."""
+    typer.echo(text, nl=False, err=err)
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from consumers.cli.options import AsJson, IndexUrl, LogUrl, print_json
+from consumers.cli.options import AsJson, IndexUrl, LogUrl, print_json, say
 from consumers.personal.forgetting import forget as forget_one
 from consumers.personal.opening import key_store
 from consumers.personal.wrapping import read_store_key
@@ -52,10 +52,10 @@ def forget(
     if as_json:
         print_json(content)
         return
-    typer.echo(f"The key {content['key']} was destroyed at {content['destroyed_at']} by {content['by']}.")
-    typer.echo(f"Notes added now: {done.told:,}.")
+    say(f"The key {content['key']} was destroyed at {content['destroyed_at']} by {content['by']}.")
+    say(f"Notes added now: {done.told:,}.")
     for name in done.elsewhere:
-        typer.echo(f"It was used on {name}, too: run this with --log there, for the notes.")
+        say(f"It was used on {name}, too: run this with --log there, for the notes.")
 
 
 def _account() -> str:
@@ -93,4 +93,4 @@ def rewrap(
     if as_json:
         print_json({"keys": count})
     else:
-        typer.echo(f"Wrapped {count:,} keys anew. Now set PAUSELEDGER_PERSONAL_STORE_KEY to the new store key.")
+        say(f"Wrapped {count:,} keys anew. Now set PAUSELEDGER_PERSONAL_STORE_KEY to the new store key.")

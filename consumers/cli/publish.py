@@ -18,7 +18,7 @@ from typing import Annotated, cast
 
 import typer
 
-from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, counting
+from consumers.cli.options import AsJson, IndexUrl, LogUrl, console, counting, say
 from consumers.cli.words import verdict_line
 from consumers.personal.opening import open_sealing
 from consumers.publishing import IndexCourt
@@ -65,7 +65,7 @@ def publish(
         problem = (
             f"{printed['unknown']:,} of these events got no verdict within {timeout:g} s: they may or may not be there."
         )
-        typer.echo(f"pauseledger: {problem} Send the same lines again: what is there counts once.", err=True)
+        say(f"pauseledger: {problem} Send the same lines again: what is there counts once.", err=True)
         raise typer.Exit(_UNKNOWN)
     if strict and printed["not accepted"]:
         raise typer.Exit(_NOT_ACCEPTED)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from consumers.cli.options import AsJson, IndexUrl, LogUrl, print_json
+from consumers.cli.options import AsJson, IndexUrl, LogUrl, copy_out, print_json, say
 from consumers.settings import Settings
 from ledger.errors import WrongUsage
 
@@ -59,9 +59,9 @@ def token_new(
     if as_json:
         print_json({"token": token, "entry": content, "file": None if path is None else str(path)})
         return
-    typer.echo(token)
+    say(token)
     if path is None:
-        typer.echo("Put this into the list in the tokens file; the token itself is not shown again:", err=True)
-        typer.echo(entry.model_dump_json(), err=True)
+        say("Put this into the list in the tokens file; the token itself is not shown again:", err=True)
+        copy_out(f"{entry.model_dump_json()}\n", err=True)
     else:
-        typer.echo(f"Its hash is in {path}. The token itself is not shown again.", err=True)
+        say(f"Its hash is in {path}. The token itself is not shown again.", err=True)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from consumers.cli.drawing import cell, in_line
 from consumers.cli.words import kind, note, ruling, said
 from ledger.branch_table import Row
 from ledger.personal import member_at
@@ -60,7 +61,8 @@ def decisions(console: Console, subject: str, found: Sequence[Mapping[str, Any]]
 
 def decision(console: Console, one: Mapping[str, Any]) -> None:
     """One decision: the branch and the reason, then the checks with the entries that prove them."""
-    console.print(Text.assemble((one["decision"], BRANCH_STYLES[one["decision"]]), "  ", one["reason"]), soft_wrap=True)
+    branch = cell(one["decision"], BRANCH_STYLES[one["decision"]])
+    console.print(in_line(branch, cell(f"  {one['reason']}")), soft_wrap=True)
     console.print(pairs(_facts(one)))
     checks = grid("dim", "", "dim")
     for name, check in one["checks"].items():
@@ -92,7 +94,7 @@ def _facts(one: Mapping[str, Any]) -> list[tuple[str, object]]:
 
 def packet(console: Console, content: Mapping[str, Any]) -> None:
     """A packet: the fields that were given, in the protocol's order."""
-    title = Text.assemble((content["state"], "bold"), "  ", f"pause {content['pause']} of {content['execution']}")
+    title = in_line(cell(content["state"], "bold"), cell(f"  pause {content['pause']} of {content['execution']}"))
     console.print(title)
     packet = {name: value for name, value in content.items() if name != "personal"}
     rows = [(name.replace("_", " "), shown(value)) for name, value in packet.items() if value not in (None, [], {})]
@@ -120,7 +122,7 @@ def trail(console: Console, subject: str, lines: Sequence[Mapping[str, Any]]) ->
         table.add_row(
             f"{line['partition']}:{line['offset']}",
             line["recorded_at"],
-            Text(ruling(line), style=style),
+            cell(ruling(line), style=style),
             kind(line["type"]),
             said(line["event"]),
             note(line),
@@ -138,7 +140,7 @@ def personal(console: Console, shown_ones: Iterable[tuple[str, Mapping[str, Any]
         for member in one.get("personal", ()):
             state = member["state"]
             value = shown(member_at(data, member["pointer"])) if state == "revealed" else f"key {member['key']}"
-            table.add_row(place, member["pointer"], state, Text(value))
+            table.add_row(place, member["pointer"], state, cell(value))
     if table.row_count:
         console.print("Personal data:", style="dim")
         console.print(table)
@@ -147,7 +149,7 @@ def personal(console: Console, shown_ones: Iterable[tuple[str, Mapping[str, Any]
 def tally(console: Console, printed: Counter[str]) -> None:
     """How many of each verdict there were, in one line."""
     parts = [f"{printed[name]:,} {name}" for name in VERDICT_STYLES if printed[name]]
-    console.print(Text("published: " + (", ".join(parts) or "nothing"), style="dim"))
+    console.print(cell("published: " + (", ".join(parts) or "nothing"), style="dim"))
 
 
 _COLUMNS = {
@@ -170,7 +172,7 @@ def listing(console: Console, name: str, rows: Sequence[Mapping[str, Any]], empt
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
         late = "red" if row.get("passed") or row.get("overdue") else ""
-        cells = [Text(row[column] or "-", style=_cell_style(column, row, late)) for column in _COLUMNS[name]]
+        cells = [cell(row[column] or "-", style=_cell_style(column, row, late)) for column in _COLUMNS[name]]
         table.add_row(*cells)
     console.print(table)
 
@@ -200,7 +202,7 @@ def branch_table(console: Console, rows: Iterable[Row], version: str, digest: st
         table.add_column(name, overflow="fold")
     for row in rows:
         columns = [column.replace(",", ", ") for column in row[:6]]
-        table.add_row(*columns, Text(row.decision, style=BRANCH_STYLES[row.decision]), row.source)
+        table.add_row(*columns, cell(row.decision, style=BRANCH_STYLES[row.decision]), row.source)
     console.print(f"The first row that matches decides. Version {version}, {digest}.", style="dim")
     console.print(table)
 
@@ -212,5 +214,5 @@ def findings(console: Console, found: Iterable[Mapping[str, Any]]) -> None:
     for one in found:
         word, style = marks[one["level"]]
         said_of_it = " ".join(part for part in (one["finding"], one["advice"]) if part)
-        table.add_row(Text(word, style=style), one["check"], said_of_it)
+        table.add_row(cell(word, style=style), one["check"], said_of_it)
     console.print(table)

@@ -14,6 +14,7 @@ import typer
 from consumers.cli.ending import run_to_end, say_at_once
 from consumers.cli.options import AsJson, counting
 from ledger.errors import WrongUsage
+from ledger.evidence.visible import as_text
 from ledger.json_text import write_json
 
 if TYPE_CHECKING:  # what verifies is imported when there is something to verify: other commands don't wait for it
@@ -57,7 +58,7 @@ def verify(path: Bundle, key: KeyOption, since: Since = None, witness: Witness =
         raise WrongUsage("Two earlier checkpoints are of one partition.", "Give one of each.")
     witnesses = [_key("--witness", one, path) for one in witness or []]
     found = _guarded(path, Trusted(keys[0], earlier, witnesses, keys[1:]))
-    said = write_json(found.as_dict()).decode() if as_json else "\n".join(_shown(path, found))
+    said = write_json(found.as_dict()).decode() if as_json else "\n".join(map(as_text, _shown(path, found)))
     say_at_once(f"{said}\n")
     if not found.ok:
         raise typer.Exit(1)

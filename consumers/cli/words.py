@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ledger.evidence.visible import as_text
 from ledger.sending import Answer
 
 _PREFIX = "pauseledger."
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """So many of something."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def ruling(line: Mapping[str, Any]) -> str:
@@ -49,4 +55,4 @@ def verdict_line(answer: Answer) -> bytes:
     place = "-" if content["partition"] is None else f"{content['partition']}:{content['offset']}"
     columns = ((ruling(content), 28), (place, 8), (content["subject"] or "-", 14), (kind(content["type"]), 22))
     words = "  ".join(f"{text:<{width}}" for text, width in columns)
-    return f"{words}  {note(content)}".rstrip().encode() + b"\n"
+    return as_text(f"{words}  {note(content)}".rstrip()).encode() + b"\n"

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from consumers.cli.drawing import cell
 from consumers.cli.show import BRANCH_STYLES, VERDICT_STYLES, grid, shown
 from consumers.cli.words import kind
 from consumers.demo.clock import DayClock
@@ -61,7 +62,7 @@ class Show:
             self._console.print(part, width=self._width, highlight=False)
 
     def _heading(self, text: str) -> None:
-        self._print("", Text(f"-- {text} ".ljust(self._width, "-"), style="bold", overflow="fold"), "")
+        self._print("", cell(f"-- {text} ".ljust(self._width, "-"), style="bold", overflow="fold"), "")
 
     # -- the day ------------------------------------------------------------------------------------
 
@@ -69,14 +70,14 @@ class Show:
         if self._quiet:
             return
         self._print(
-            Text("Five agents pause before they act. May they go on? The ledger decides.", style="bold"),
-            Text(
+            cell("Five agents pause before they act. May they go on? The ledger decides.", style="bold"),
+            cell(
                 "Agents, workers and people publish what they do or want to do, each line a CloudEvent. The ledger "
                 f"({log_url}) gives every line a verdict. A day passes in nine seconds, an hour a second; all times "
                 "below are the day's. The work items get a suffix of this run, so that it can be repeated."
             ),
             "",
-            Text("Its answers for a paused action:"),
+            cell("Its answers for a paused action:"),
             Padding(_answers(), (0, 0, 0, 2)),
         )
         self._heading("The day")
@@ -88,7 +89,7 @@ class Show:
         cue, answer = sent.cue, sent.answer
         hour = f"{cue.day_time:%H:%M}"
         if self._hour < "12:00" < hour:
-            self._print(Text("12:00  Noon. We come back to this moment at the end.", style="bold"))
+            self._print(cell("12:00  Noon. We come back to this moment at the end.", style="bold"))
         head = grid("bold", "", "dim", "")
         for column, width in zip(head.columns, (5, 9, 21), strict=False):
             column.min_width = width
@@ -96,14 +97,14 @@ class Show:
             hour if hour != self._hour else "",
             cue.scene.subject,
             _named(cue.line.get("type")),
-            Text("not sent", style="red") if answer is None else _verdict(answer.verdict, answer.code),
+            cell("not sent", style="red") if answer is None else _verdict(answer.verdict, answer.code),
         )
         self._hour = hour
-        self._print(head, self._indented(Text(cue.step.told)))
+        self._print(head, self._indented(cell(cue.step.told)))
         if answer is not None and (note := _note(answer.as_dict(), clock)):
-            self._print(self._indented(Text(note, style="dim")))
+            self._print(self._indented(cell(note, style="dim")))
         if sent.surprise is not None:
-            self._print(self._indented(Text(f"Not as promised: {cue.step.expect}.", style="bold red")))
+            self._print(self._indented(cell(f"Not as promised: {cue.step.expect}.", style="bold red")))
 
     def _indented(self, text: Text) -> Padding:
         return Padding(text, (0, 0, 0, 7))
@@ -122,17 +123,17 @@ class Show:
 
     def _scene(self, number: int, finding: Finding, clock: DayClock) -> None:
         self._heading(f"{number} of 5: {finding.scene.title}")
-        self._print(Text(finding.scene.story), "")
+        self._print(cell(finding.scene.story), "")
         view = finding.evening
         if view.decision is None or view.packet is None:
-            self._print(Text(f"{finding.subject} has no pause on this ledger.", style="red"))
+            self._print(cell(f"{finding.subject} has no pause on this ledger.", style="red"))
             return
         self._print(_headline(view.decision, clock), _evidence(view.decision, clock), "")
-        self._print(Text(f"The packet of this pause, rebuilt from {view.entries} entries:"))
+        self._print(cell(f"The packet of this pause, rebuilt from {view.entries} entries:"))
         self._print(Padding(_packet(view.packet, clock), (0, 0, 0, 2)), "")
-        self._print(Text(f"The trail of {finding.subject}:"))
+        self._print(cell(f"The trail of {finding.subject}:"))
         self._print(Padding(_trail(finding.trail, clock, actors=self._width >= _ACTORS_WIDTH), (0, 0, 0, 2)), "")
-        self._print(Text(finding.scene.moral, style="italic"))
+        self._print(cell(finding.scene.moral, style="italic"))
 
     def _time_travel(self, findings: Sequence[Finding], clock: DayClock) -> None:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -141,9 +142,9 @@ class Show:
         for number, finding in enumerate(findings):
             if number:
                 table.add_row()
-            table.add_row(Text(finding.scene.subject, style="bold"), *(_decided(v) for v in _views(finding)))
+            table.add_row(cell(finding.scene.subject, style="bold"), *(_decided(v) for v in _views(finding)))
             for label, *cells in _compared(finding, clock):
-                table.add_row(Text(label, style="dim"), *cells)
+                table.add_row(cell(label, style="dim"), *cells)
         self._print(table)
 
     def _table(self, findings: Sequence[Finding], clock: DayClock) -> None:
@@ -162,14 +163,14 @@ class Show:
 
     def closing(self, findings: Sequence[Finding], surprises: Sequence[str], options: str) -> None:
         for text in surprises:
-            self._print(Text(f"Not as promised: {text}", style="bold red"))
+            self._print(cell(f"Not as promised: {text}", style="bold red"))
         if self._quiet:
             return
         self._print("")
         if not surprises:
-            self._print(Text("Every verdict and every decision was what the script promises.", style="green"))
+            self._print(cell("Every verdict and every decision was what the script promises.", style="green"))
         stale, payout = findings[0], findings[2].subject
-        self._print(Text("Try next:", style="bold"))
+        self._print(cell("Try next:", style="bold"))
         for what, command in (
             ("what the ledger says of it now", f"pauseledger decision {stale.subject} {options}"),
             (
@@ -179,14 +180,14 @@ class Show:
             ("every entry, with its verdict", f"pauseledger trail {payout} {options}"),
             ("the same on a broker", "pauseledger demo --log kafka://HOST:PORT/TOPIC"),
         ):
-            self._print(Text(f"  # {what}", style="dim"))
-            self._console.print(Text(f"  {command}"), soft_wrap=True)
+            self._print(cell(f"  # {what}", style="dim"))
+            self._console.print(cell(f"  {command}"), soft_wrap=True)
 
 
 def _answers() -> Table:
     table = grid("", "")
     for branch, meaning in _MEANINGS.items():
-        table.add_row(Text(branch, style=BRANCH_STYLES[branch]), meaning)
+        table.add_row(cell(branch, style=BRANCH_STYLES[branch]), meaning)
     return table
 
 
@@ -199,7 +200,7 @@ def _named(name: str | None) -> str:
 
 
 def _verdict(verdict: str, code: str) -> Text:
-    return Text(verdict if code in ("ok", verdict) else f"{verdict} {code}", style=VERDICT_STYLES[verdict])
+    return cell(verdict if code in ("ok", verdict) else f"{verdict} {code}", style=VERDICT_STYLES[verdict])
 
 
 def _note(verdict: Mapping[str, Any], clock: DayClock | None) -> str:
@@ -214,20 +215,20 @@ def _note(verdict: Mapping[str, Any], clock: DayClock | None) -> str:
 
 
 def _branch(decision: Decided) -> Text:
-    return Text(decision["decision"], style=BRANCH_STYLES[decision["decision"]])
+    return cell(decision["decision"], style=BRANCH_STYLES[decision["decision"]])
 
 
 def _decided(view: View) -> Text:
     """The branch; of a closed pause also how it ended."""
     if view.decision is None or view.packet is None:
-        return Text("-", style="dim")
+        return cell("-", style="dim")
     ending = f": {view.packet['outcome']}" if view.packet["outcome"] else ""
-    return _branch(view.decision).append(ending)
+    return _branch(view.decision) + cell(ending)
 
 
 def _headline(decision: Decided, clock: DayClock) -> Text:
     text = _branch(decision)
-    return text.append(f"  {clock.told(decision['reason'])}", style="not bold default")
+    return text + cell(f"  {clock.told(decision['reason'])}", "not bold default")
 
 
 def _evidence(decision: Decided, clock: DayClock) -> Padding:
@@ -274,7 +275,7 @@ def _trail(lines: Iterable[Mapping[str, Any]], clock: DayClock, *, actors: bool)
             f"{line['partition']}:{line['offset']}",
             clock.told(line["recorded_at"]),
             _named(line["type"]),
-            _verdict(line["verdict"], line["code"]).append(f", fence {line['fence']}" if "fence" in line else ""),
+            _verdict(line["verdict"], line["code"]) + cell(f", fence {line['fence']}" if "fence" in line else ""),
             (line["event"] or {}).get("actor", "") if actors else "",
         )
     return table

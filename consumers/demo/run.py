@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from consumers.cli.options import print_json
 from consumers.demo import printing
 from consumers.demo.clock import EVENING, NOON, OPENING, DayClock
 from consumers.demo.replay import Finding, find
@@ -22,7 +23,6 @@ from consumers.demo.sending import Cue, Sender, Sent, cues
 from consumers.publishing import IndexCourt
 from consumers.settings import Settings
 from ledger.errors import LogUnavailable
-from ledger.json_text import write_json
 from ledger.publisher import Publisher
 from ledger.times import format_instant, from_milliseconds
 from ledger.verdict import Verdict
@@ -57,7 +57,7 @@ def run_demo(settings: Settings, console: Console, as_json: bool = False, *, sec
     surprises = [one.surprise for one in day.sent if one.surprise is not None]
     surprises += [text for finding in findings for text in finding.surprises]
     if as_json:
-        print(write_json(as_content(day, findings, surprises)).decode())
+        print_json(as_content(day, findings, surprises))
     show.findings(findings, day.clock)
     show.closing(findings, surprises, _options(settings))
     return 1 if surprises else 0

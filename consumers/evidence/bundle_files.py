@@ -65,16 +65,26 @@ class Notary(NamedTuple):
 
 
 def write_bundle(
-    folder: Path, query: Query, trees: Sequence[Tree], notary: Notary, progress: Progress = ignored
+    folder: Path,
+    query: Query,
+    trees: Sequence[Tree],
+    notary: Notary,
+    progress: Progress = ignored,
+    absent: Callable[[str], object] = ignored,
 ) -> Manifest:
     """Write the answer to a query into an empty folder. ``trees`` are all partitions of the log, by number.
 
-    ``progress`` is told of records read and judged. Raises ``NotFound`` where a query chooses no work item, and
+    ``progress`` is told of records read and judged, ``absent`` of each work item that was asked for by name and has no
+    record. Raises ``NotFound`` where a query chooses no work item, and
     ``LogChanged`` where the log is not what the notary signed.
     """
     subjects = None if query.all else query.subjects or _chosen(folder, query, trees, progress)
     needed = [tree for tree in trees if _is_needed(tree.genesis, query, subjects)]
-    return _Bundle(folder, query, subjects, needed, notary, progress).write()
+    written = _Bundle(folder, query, subjects, needed, notary, progress)
+    manifest = written.write()
+    for name in written.absent():
+        absent(name)
+    return manifest
 
 
 def _is_needed(genesis: Genesis, query: Query, subjects: Sequence[str] | None) -> bool:
@@ -183,6 +193,10 @@ class _Bundle:
             raise WrongUsage("So many work items have no room in a manifest.", "Export all: --all.")
         self._write_small(bundle.MANIFEST, data)
         return manifest
+
+    def absent(self) -> list[str]:
+        """The work items that were asked for by name and have no record here."""
+        return self._entries.absent(self._query.subjects)
 
     def _new(self, name: str) -> BinaryIO:
         path = self._folder / name

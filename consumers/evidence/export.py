@@ -18,8 +18,8 @@ from consumers.evidence.exporters_keys import ExportersKeys, open_exporters_keys
 from consumers.evidence.tile_store import open_tiles
 from consumers.settings import Settings
 from ledger.errors import DiskFailed, LogChanged, NotFound, UnusableLog, WrongUsage
-from ledger.evidence.bundle import Manifest, Query, in_order
-from ledger.evidence.judging import Progress
+from ledger.evidence.bundle import Manifest, Query, in_order, read_time
+from ledger.evidence.judging import Progress, ignored
 from ledger.evidence.manifest_check import query_problem
 from ledger.evidence.notes import BadNote, Checkpoint
 from ledger.evidence.renderings import all_names
@@ -32,12 +32,22 @@ from ledger.record import Record
 from ledger.verdict import REASONS
 
 READ_RECORDS = 4_096
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+"""Names that somebody gives who wants one file: a folder of such a name would surprise."""
+_CHOICES = ("owner", "verdict", "active_from", "active_to")
 VERDICTS = ("accepted", "refused", "duplicate", "malformed")
 
 
-def export(settings: Settings, query: Query, out: Path, progress: Callable[[int | None], Progress]) -> Manifest:
+def export(
+    settings: Settings,
+    query: Query,
+    out: Path,
+    progress: Callable[[int | None], Progress],
+    absent: Callable[[str], object] = ignored,
+) -> Manifest:
     """Write the bundle of a query to ``out``: a folder, or a zip where the name ends so. ``progress`` is given how
-    many entries will be read and judged, where that is known, and gives who is told of them.
+    many entries will be read and judged, where that is known, and gives who is told of them. ``absent`` is told of
+    each work item that was asked for by name and of which no entry is under the checkpoints.
 
     Raises ``WrongUsage`` where something lies there or the query can't be meant, ``NotFound`` where there is no
     checkpoint or nothing to export, ``LogChanged`` where the log is not what was signed.
@@ -53,7 +63,7 @@ def export(settings: Settings, query: Query, out: Path, progress: Callable[[int 
         covered = sum(tree.checkpoint.size - 1 for tree in trees)
         count_on = progress(2 * covered if query.all else None)  # read and judged; of a part nobody knows before
         with _beside(out) as folder:
-            manifest = write_bundle(folder, query, trees, Notary(keys.verifier, keys.tag_key), count_on)
+            manifest = write_bundle(folder, query, trees, Notary(keys.verifier, keys.tag_key), count_on, absent)
             _put_in_place(folder, manifest, out)
     finally:
         log.close()
@@ -62,12 +72,33 @@ def export(settings: Settings, query: Query, out: Path, progress: Callable[[int 
 
 def refuse_bad_query(query: Query) -> None:
     """Raises ``WrongUsage`` for a query that can't be meant."""
+    chosen = [name for name in _CHOICES if getattr(query, name) is not None]
+    asked = [*(["all"] if query.all else []), *(["subject"] if query.subjects else []), *chosen]
+    if not asked:
+        raise WrongUsage("It isn't said what to export.", f"Give --subject, --all, or one of {_listed(_CHOICES)}.")
+    if asked != chosen and len(asked) > 1:
+        raise WrongUsage(
+            f"{_listed(asked)} don't go together.", f"Give --subject, or --all, or some of {_listed(_CHOICES)}."
+        )
+    if query.partitions and not query.all:
+        raise WrongUsage("--partition goes with --all only.", "A work item has all of its entries on one partition.")
+    begin, end = query.active_from, query.active_to
+    if begin is not None and end is not None and read_time(begin) >= read_time(end):
+        raise WrongUsage(
+            f"--active-from {begin} is not before --active-to {end}: no entry lies between.", "Give the earlier first."
+        )
     if problem := query_problem(query):
         raise WrongUsage(f"The query can't be meant: {problem}.", "See: pauseledger export --help")
     if query.verdict is not None and query.verdict not in (*VERDICTS, *REASONS):
         raise WrongUsage(
             f"{query.verdict} is neither a verdict nor the code of one.", f"Verdicts: {', '.join(VERDICTS)}."
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Options, as they are given."""
+    *before, last = (f"--{name.replace('_', '-')}" for name in names)
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def _refuse_bad_place(out: Path) -> None:
@@ -77,6 +108,8 @@ def _refuse_bad_place(out: Path) -> None:
         raise WrongUsage(f"There is no folder {out.parent}.", "Make it first.")
     if out.name in ("", ".", ".."):
         raise WrongUsage("--out names no file.", "Name a folder that isn't there yet, or a file that ends in .zip.")
+    if (kind := out.suffix) != ".zip" and kind.lower() in _ARCHIVES:
+        raise WrongUsage(f"--out {out}: a bundle is no {kind} file.", "Name a file that ends in .zip, or a folder.")
 
 
 def exported_trees(settings: Settings, keys: ExportersKeys, log: Log, partitions: Sequence[int]) -> Iterator[Tree]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, MutableMapping
 from typing import Any
 
 import orjson
 import structlog
+
+from ledger.evidence.visible import as_text
 
 _EVERY_SECONDS = 30.0
 _MOST_KEPT = 1_000
@@ -63,6 +65,17 @@ def _as_json(content: Any, **_: Any) -> str:
     return orjson.dumps(content, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
+def _seen(value: Any) -> str:
+    return as_text(value if isinstance(value, str) else repr(value))
+
+
+def _visible(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What others wrote stays in its line of text and can't move a terminal; of a traceback each line is one."""
+    lines = [as_text(line) for line in event.pop("exception", "").split("\n") if line]
+    shown = {as_text(name): _seen(value) for name, value in event.items()}
+    return shown | ({"exception": "\n".join(f"  {line}" for line in lines)} if lines else {})
+
+
 def set_up_logs(format_name: str = "auto", level: str = "info") -> None:
     """Send what is logged from now on to stderr. Libraries are heard from WARNING on."""
     in_json = format_name == "json" or (format_name == "auto" and not sys.stderr.isatty())
@@ -72,13 +85,16 @@ def set_up_logs(format_name: str = "auto", level: str = "info") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    last = structlog.processors.JSONRenderer(serializer=_as_json) if in_json else structlog.dev.ConsoleRenderer()
-    errors = [structlog.processors.format_exc_info] if in_json else []
+    last: list[Any] = [structlog.processors.format_exc_info]
+    if in_json:
+        last.append(structlog.processors.JSONRenderer(serializer=_as_json))
+    else:
+        last += [_visible, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     output = logging.StreamHandler(sys.stderr)
     output.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*_SHARED, structlog.stdlib.add_logger_name],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *errors, last],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
     output.addFilter(_SeldomTheSame())

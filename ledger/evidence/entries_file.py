@@ -15,6 +15,7 @@ from ledger.evidence.bundle import BadText, entry_of, read_entry_line
 from ledger.evidence.case import ends
 from ledger.evidence.failures import Refused
 from ledger.evidence.lines import Grouped, read_line
+from ledger.partitions import partition_of
 from ledger.record import Record, record_bytes
 
 DIGEST_BYTES = 32
@@ -47,6 +48,11 @@ class Entries:
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    def absent(self, subjects: Iterable[str]) -> list[str]:
+        """Those of these work items of which no record is here."""
+        homes = {one: Group(one.encode(), partition_of(one, self._partitions)) for one in subjects}
+        return [one for one, home in homes.items() if home not in self.groups]
 
     def add(self, record: Record, start: int) -> int:
         """Keep what must be known of a record whose line starts there; the number of its group."""

@@ -1,4 +1,4 @@
-"""Why a bundle is refused: the kinds of the protocol (section 9), and how a text that nobody trusts is shown."""
+"""Why a bundle is refused: the kinds of the protocol (section 11), and how a text that nobody trusts is shown."""
 
 from __future__ import annotations
 

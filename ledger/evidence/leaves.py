@@ -1,4 +1,4 @@
-"""What the tree is made of (protocol, section 9): a leaf an offset, behind a genesis that says which log it is.
+"""What the tree is made of (protocol, section 11): a leaf an offset, behind a genesis that says which log it is.
 
 A leaf is 64 bytes: a tag that tells whose entry it is to whoever has the tag key, and the digest of the record.
 """

@@ -78,7 +78,9 @@ def _short(key: VerifierKey) -> str:
     return f"{key.name}+{key.number:08x}"
 
 
-def proven(manifest: Manifest, checkpoints: Sequence[Checkpoint], signed: Signatures) -> list[str]:
+def proven(
+    manifest: Manifest, checkpoints: Sequence[Checkpoint], signed: Signatures, absent: Sequence[str] = ()
+) -> list[str]:
     """What a bundle proves in which nothing was found to be wrong."""
     keys = f"key{'s' if len(signed.keys) > 1 else ''} {' and '.join(map(_short, signed.keys))}"
     said = [
@@ -91,6 +93,9 @@ def proven(manifest: Manifest, checkpoints: Sequence[Checkpoint], signed: Signat
         for one in signed.seen
     ]
     said.append(_complete(manifest))
+    if absent:
+        more = f" and of {counted(len(absent) - 5, 'more work item')}" if len(absent) > 5 else ""
+        said.append(f"There is no entry of {', '.join(map(shown, absent[:5]))}{more} under the checkpoints.")
     counts = manifest.counts
     said.append(
         f"{counted(counts.verdicts, 'verdict')} and {counted(counts.decisions, 'decision')}, as of "
@@ -109,7 +114,8 @@ def _complete(manifest: Manifest) -> str:
     else:
         names = ", ".join(map(shown, manifest.subjects[:5]))
         more = len(manifest.subjects) - 5
-        whose = f"Every entry of {names}{f' and {more} more work items' if more > 0 else ''}"
+        others = f" and {counted(more, 'more work item')}" if more > 0 else ""
+        whose = f"Every entry of {names}{others}"
     return (
         f"{whose} under the checkpoints{until} is here: {records(manifest)}, "
         "none withheld, added, changed or out of order."

@@ -123,7 +123,8 @@ class _Examination:
         if failures:
             return Verified(False, len(entries), work_items, [], [], failures[:MOST_FAILURES])
         signed = Signatures(signers.keys, list(self._earlier.values()), self._seen)
-        said = proven(self._manifest, self._checkpoints, signed)
+        absent = entries.absent(self._manifest.subjects or ())
+        said = proven(self._manifest, self._checkpoints, signed, absent)
         named = [] if signers.named is None else [not_given(signers.named)]
         return Verified(True, len(entries), work_items, said, [*not_proven, *named, *NO_BUNDLE_PROVES], [])
 

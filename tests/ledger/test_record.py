@@ -1,4 +1,4 @@
-"""Record bytes: the layout of the protocol's section 9, written out by hand, and its inverse."""
+"""Record bytes: the layout of the protocol's section 11, written out by hand, and its inverse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line as scripts rely on it (protocol, section 8): what is read, now and then."""
+"""The command line as scripts rely on it (protocol, section 9): what is read, now and then."""
 
 from __future__ import annotations
 

@@ -34,6 +34,9 @@ def test_a_ledger_that_is_well(tmp_path: Path) -> None:
     shown = run("doctor", folder=tmp_path)
     assert (shown.code, shown.err) == (0, "")
     assert "mend" not in shown.out
+    assert "with 1 partition." in shown.out
+    assert "is 0 entries behind" in shown.out
+    assert "No notary's key: nothing is signed." in shown.out
 
 
 def test_looking_changes_no_entry(tmp_path: Path) -> None:
@@ -131,3 +134,11 @@ def test_what_a_fleet_is_set_up_with_is_looked_at(tmp_path: Path, env: dict[str,
     settings = {f"PAUSELEDGER_{name}": value for name, value in env.items()}
     found = run("doctor", "--json", folder=tmp_path, env=settings)
     assert [one["level"] for one in found.json if one["check"] == check] == [level], found
+
+
+def test_one_entry_is_told_as_one(tmp_path: Path) -> None:
+    """Behind by one entry, it doesn't say one entries."""
+    log = SqliteLog(tmp_path / "pauseledger.db")
+    log.append([Draft(0, b"T-1", note(1), STRUCTURED_HEADERS)])
+    log.close()
+    assert "is 1 entry behind" in run("doctor", folder=tmp_path).out

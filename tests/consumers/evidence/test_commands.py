@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from consumers.cli.app import app
 from consumers.evidence.keys import open_keys
@@ -89,7 +89,7 @@ def test_offsets_without_a_record_are_reported(acme: Acme) -> None:
     acme.append(4)
     acme.change_log("DELETE FROM log_records WHERE offset = 2")
     done = run("checkpoint", "--json")
-    assert "Partition 0: 1 offsets hold no readable record." in done.stderr
+    assert "Partition 0: 1 offset holds no readable record." in done.stderr
     assert len(json.loads(done.stdout)) == 1
 
 
@@ -98,7 +98,7 @@ def test_a_recheck_says_what_it_saw(acme: Acme) -> None:
     acme.append(4)
     said("checkpoint")
     done = run("checkpoint", "--recheck", "--json")
-    assert "4 offsets hashed again, and 1 signed roots came out." in done.stderr
+    assert "4 offsets hashed again, and 1 signed root came out." in done.stderr
     acme.change_log("UPDATE log_records SET value = x'00' WHERE offset = 2")
     for command in (["checkpoint", "--recheck"], ["prove", "inclusion", "--entry", "0:2"]):
         failed = run(*command).exception
@@ -195,6 +195,9 @@ def test_without_keys_it_is_said_how_to_make_them(tmp_path: Path, monkeypatch: p
 def test_the_doctor_looks_at_evidence(acme: Acme) -> None:
     """What is signed, up to where, and whether all of it agrees; it says what to do, and changes nothing."""
     acme.append(3)
+    acme.keys.rename(acme.keys.with_suffix(".away"))
+    assert "No notary's key: nothing is signed." in run("doctor").stdout
+    acme.keys.with_suffix(".away").rename(acme.keys)
 
     def told() -> list[tuple[str, str]]:
         found = json.loads(run("doctor", "--json").stdout)
@@ -207,7 +210,8 @@ def test_the_doctor_looks_at_evidence(acme: Acme) -> None:
     (key, tree) = told()
     assert key == ("ok", f"The notary's key in {acme.keys} is {open_keys(acme.keys).verifier}.")
     assert tree[0] == "ok"
-    assert tree[1].startswith("Partition 0 is signed up to 3 of 4 offsets; log, journal, tiles")
+    assert tree[1].startswith("Partition 0 is signed up to 3 of 4 offsets, ")
+    assert re.search(r", to an entry of \S+Z, \d+ s ago; log, journal, tiles in \S+ and what is published", tree[1])
     assert {path: path.read_bytes() for path in acme.tiles.rglob("*") if path.is_file()} == files
     acme.change_log("UPDATE log_records SET value = x'00' WHERE offset = 2")
     assert told()[1][0] == "problem"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,3 +77,29 @@ def test_seldom_counts_what_it_holds_back() -> None:
     for number in range(5_000):
         seldom.may_say(number)
     assert len(seldom._said) <= 1_000
+
+
+HOSTILE = """
+import structlog
+from consumers.operations.logs import set_up_logs
+set_up_logs("text", "info")
+text = "x\\n2026-01-01 [info] forged\\x1b[2J\\x9b\\u202e"
+log = structlog.get_logger("consumers.one")
+log.warning(text, subject=text, several=[text])
+try:
+    raise ValueError(text)
+except ValueError as error:
+    log.error("a fault", exc_info=error)
+"""
+
+
+def test_text_that_others_wrote_stays_in_its_line() -> None:
+    """On a terminal neither an event nor a value moves the cursor or begins a line; a traceback is set in."""
+    done = subprocess.run(
+        [sys.executable, "-c", HOSTILE], cwd=Path(__file__).parents[3], capture_output=True, text=True
+    )
+    said = re.sub("\x1b\\[[0-9;]*m", "", done.stderr)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", said)
+    assert not [one for one in said.splitlines() if one.startswith("2026-01-01 [info] forged")]
+    assert "<U+000A>2026-01-01 [info] forged<U+001B>[2J<U+009B><U+202E>" in said.splitlines()[0]
+    assert "ValueError" in said

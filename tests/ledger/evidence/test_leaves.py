@@ -1,4 +1,4 @@
-"""Leaves and genesis, put together by hand from the words of the protocol's section 9."""
+"""Leaves and genesis, put together by hand from the words of the protocol's section 11."""
 
 from __future__ import annotations
 

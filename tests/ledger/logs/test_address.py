@@ -61,7 +61,7 @@ def test_an_embedded_log_is_made_only_where_that_was_asked_for(tmp_path: Path) -
 
 
 def test_the_index_lies_in_the_embedded_logs_file_or_beside_kafka_in_the_default() -> None:
-    """Protocol, section 8."""
+    """Protocol, section 9."""
     assert index_url_for("sqlite:////srv/log.db") == "sqlite:////srv/log.db"
     assert index_url_for("kafka://h:1/t") == "sqlite:///pauseledger.db"
 
