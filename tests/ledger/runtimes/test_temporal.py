@@ -79,7 +79,7 @@ class Stage:
 
 async def until_waiting(handle: Handle, *, shut: bool = False) -> Paused:
     """Wait until it is at its pause; with ``shut``, until its effect's activity was refused."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             shown = await handle.query(WAITING)
             if shown is not None and (shown["shut"] is not None or not shut):
@@ -134,7 +134,7 @@ def test_a_signal_skips_the_validator_and_not_the_guard(runner: asyncio.Runner, 
     async def play() -> None:
         handle, paused = await stage.begin()
         await handle.signal(Refund.force, 0)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not (forced := await handle.query(Refund.was_forced)):
                 await asyncio.sleep(0.02)
         assert [one["branch"] for one in forced] == ["refused"]
