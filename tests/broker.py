@@ -178,8 +178,12 @@ class Broker:
         self.start()
 
     def pause(self) -> None:
-        """Freeze the process: connections stay, nothing answers."""
+        """Freeze the process: connections stay, nothing answers. Returns when its last thread has stopped."""
         os.kill(self.pid, signal.SIGSTOP)
+        deadline = time.monotonic() + 30
+        while not all(map(_is_stopped, Path(f"/proc/{self.pid}/task").glob("*/stat"))):
+            assert time.monotonic() < deadline, "the broker does not stop"
+            time.sleep(0.001)
 
     def unpause(self) -> None:
         """Let a frozen process go on."""
@@ -288,6 +292,14 @@ def _members(address: str) -> set[int]:
         return set()
     finally:
         admin.close()
+
+
+def _is_stopped(stat: Path) -> bool:
+    """Whether a thread is, as Linux says; one that has ended is."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] in "TtZX"
+    except OSError:
+        return True
 
 
 def _listens(port: int) -> bool:

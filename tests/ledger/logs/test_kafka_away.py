@@ -10,8 +10,12 @@ import time
 import pytest
 
 from ledger.errors import LogUnavailable
+from ledger.log import Draft
+from ledger.logs.confluent import ConfluentLog
 from ledger.logs.kafka import KafkaLog
-from tests.broker import free_port
+from ledger.logs.topic import create_topic
+from tests.broker import Broker, free_port
+from tests.faults.waiting import until
 
 pytestmark = pytest.mark.kafka
 
@@ -41,3 +45,17 @@ def test_nothing_but_our_one_line_reaches_the_terminal(servers: str, scheme: str
     assert done.stdout == ""
     assert done.stderr.startswith("No Kafka broker at")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", [KafkaLog, ConfluentLog])
+def test_who_closes_waits_for_nothing(own_broker: Broker, kind: type[KafkaLog]) -> None:
+    """What is under way stays open, nothing is raised, and no thread goes on with it."""
+    create_topic(own_broker.address, "ledger", partitions=1)
+    threads = threading.active_count()
+    log = kind(own_broker.address, "ledger", timeout_seconds=1)
+    log.append([Draft(0, b"k", b"0")])[0].result(60)
+    own_broker.pause()
+    (future,) = log.append([Draft(0, b"k", b"1")])
+    log.close()
+    assert not future.done()
+    until(lambda: threading.active_count() <= threads, what="the end of its threads")
