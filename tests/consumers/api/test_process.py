@@ -94,12 +94,13 @@ def test_sigterm_ends_streams_and_finishes_requests(tmp_path: Path) -> None:
     with served(tmp_path) as client, client.stream("GET", "/v1/decisions/stream") as stream:
         lines = stream.iter_lines()
         assert next(lines).startswith(":")
-        slow = threading.Event()
+        begun, slow = threading.Event(), threading.Event()
         answer: list[httpx.Response] = []
 
         def body() -> Iterator[bytes]:
             yield note(1)[:10]
-            slow.wait(10.0)
+            begun.set()
+            slow.wait(20.0)
             yield note(1)[10:]
 
         def ask() -> None:
@@ -108,6 +109,7 @@ def test_sigterm_ends_streams_and_finishes_requests(tmp_path: Path) -> None:
 
         asking = threading.Thread(target=ask)
         asking.start()
+        assert begun.wait(60.0)  # connected, and then this one, which connects later, is answered
         until(lambda: publish(client, "note.added", {"text": "y"}, id="y").status_code == 200)
         client.process.send_signal(signal.SIGTERM)
         assert [line for line in lines if line.startswith("data")] == []
