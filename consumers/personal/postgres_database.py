@@ -14,6 +14,7 @@ from psycopg import sql
 from consumers.personal.database import SCHEMA, Rows, Run
 from ledger.errors import DiskFailed, LedgerError, LogUnavailable, UnusableLog
 from ledger.recorders.address import PostgresAddress
+from ledger.recorders.postgres_server import SETTING_UP
 from ledger.recorders.postgres_text import register
 
 _CONNECT_SECONDS = 8
@@ -52,6 +53,7 @@ class PostgresDatabase:
                 return
             if not create:
                 raise UnusableLog(f"{self.where} has no tables of ours.", "See what PAUSELEDGER_PERSONAL_KEYS names.")
+            run("SELECT pg_advisory_xact_lock(?)", (SETTING_UP,))  # an index may be made in this schema right now
             self._connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self._schema)))
             for statement in SCHEMA:
                 run(statement.format(bytes="BYTEA"))

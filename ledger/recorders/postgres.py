@@ -41,7 +41,7 @@ from ledger.recorders.port import (
     Stand,
     Written,
 )
-from ledger.recorders.postgres_server import Connection, Server
+from ledger.recorders.postgres_server import SETTING_UP, Connection, Server
 from ledger.recorders.postgres_text import rows_as_json
 from ledger.tables import (
     Column,
@@ -57,8 +57,7 @@ _KINDS: dict[Kind, str] = {"text": 'TEXT COLLATE "C"', "integer": "BIGINT", "byt
 _TYPES = {"text": "text", "integer": "bigint", "bytes": "bytea"}
 _GENERATION = Table("index_generation", (Column("one", "integer"), Column("generation", "integer")), ("one",))
 Cursor = psycopg.Cursor[Any]
-_SETTING_UP = 0x7061757365  # an advisory lock: CREATE … IF NOT EXISTS fails where two do it at once
-_MAKING, _REBUILDING = _SETTING_UP + 1, 0x706C
+_MAKING, _REBUILDING = SETTING_UP + 1, 0x706C
 _NEXT_GENERATION = "UPDATE index_generation SET generation = (generation + 1) & 2147483647"
 _MOVE = """
     INSERT INTO index_positions AS known SELECT %(partition)s, %(next_offset)s, %(last_offset)s, %(last_digest)s
@@ -86,7 +85,6 @@ _FIRSTS = """
     known.subject = asked.subject AND known.source = asked.source AND known.id = asked.id) AS version
     FROM unnest(%s::text[], %s::text[], %s::text[]) AS asked(subject, source, id)) AS found WHERE version IS NOT NULL
 """
-_TABLES_THERE = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
 
 
 class PostgresRecorder(postgres.PostgresProcessRecorder, Recorder):
@@ -100,36 +98,29 @@ class PostgresRecorder(postgres.PostgresProcessRecorder, Recorder):
         Where they are there nothing is made: even ``CREATE … IF NOT EXISTS`` waits for whoever writes.
         """
         own = {table.name for table in (*OWN_TABLES, _GENERATION)}
-        if self._tables_there() >= {self.events_table_name, TRACKING_TABLE, *own}:
+        if self.datastore.tables() >= {self.events_table_name, TRACKING_TABLE, *own}:
             self.datastore.register_type_adapters()
             if self.select(f"SELECT generation FROM {_GENERATION.name}"):
                 return
-        with self.datastore.get_connection() as connection:
-            connection.execute("SELECT pg_advisory_lock(%s)", (_SETTING_UP,))
-            try:
-                schema = sql.Identifier(self.datastore.schema)
-                connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
-                self._refuse_foreign()
-                super().create_table()
-                self.make_tables([*OWN_TABLES, _GENERATION])
-                self._change(f"INSERT INTO {_GENERATION.name} VALUES (1, 0) ON CONFLICT DO NOTHING")
-            finally:
-                connection.execute("SELECT pg_advisory_unlock(%s)", (_SETTING_UP,))
+        with self.datastore.setting_up() as connection:
+            schema = sql.Identifier(self.datastore.schema)
+            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
+            self._refuse_foreign()
+            super().create_table()
+            self.make_tables([*OWN_TABLES, _GENERATION])
+            self._change(f"INSERT INTO {_GENERATION.name} VALUES (1, 0) ON CONFLICT DO NOTHING")
 
     def _refuse_foreign(self) -> None:
-        there = self._tables_there()
+        there = self.datastore.tables()
         if there & {self.events_table_name, "trail"} and _GENERATION.name not in there:
             raise UnusableLog(
                 f"The schema {self.datastore.schema!r} of {self.datastore.address} is of something else.",
                 "Name another: postgresql://…?schema=NAME.",
             )
 
-    def _tables_there(self) -> set[str]:
-        return {name for (name,) in self._selected(_TABLES_THERE, (self.datastore.schema,))}
-
     def make_tables(self, tables: Iterable[Table]) -> None:
         """See the port."""
-        there = self._tables_there()
+        there = self.datastore.tables()
         tables = [table for table in tables if table.name not in there]
         if not tables:
             return
@@ -326,8 +317,23 @@ def _track(connection: Connection, tracking: Tracking) -> None:
     connection.execute(_TRACK, (tracking.application_name, tracking.notification_id))
 
 
+class PostgresSnapshots(postgres.PostgresAggregateRecorder):
+    """The library's recorder of snapshots, whose table is made by one process at a time, and only where it is not."""
+
+    datastore: Server
+
+    def create_table(self) -> None:
+        if self.events_table_name in self.datastore.tables():
+            self.datastore.register_type_adapters()
+            return
+        with self.datastore.setting_up():
+            super().create_table()
+
+
 class PostgresFactory(postgres.PostgresFactory):
     """What the library builds an index on PostgreSQL from."""
+
+    aggregate_recorder_class = PostgresSnapshots
 
     def __init__(self, env: Environment, address: PostgresAddress) -> None:
         nobody = {self.POSTGRES_DBNAME: "-", self.POSTGRES_HOST: "-", self.POSTGRES_USER: "-"}

@@ -43,6 +43,8 @@ _KEEPALIVES: dict[str, Any] = {
 }
 _REFUSALS = ("does not exist", "authentication failed", "pg_hba.conf", "permission denied")
 """Of these words a server's refusal to connect is known, for which the client library has no code."""
+SETTING_UP = 0x7061757365
+"""An advisory lock: even ``CREATE … IF NOT EXISTS`` fails where two do it at once."""
 _WRITING = 0x7772
 _UNREACHED = "See that the address and the credentials are right and that PostgreSQL runs there."
 
@@ -203,6 +205,22 @@ class Server(postgres.PostgresDatastore):
     def get_connection(self) -> Iterator[psycopg.Connection[Any]]:
         with self.explained(), super().get_connection() as connection:
             yield connection
+
+    @contextmanager
+    def setting_up(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection; no other process makes tables as long as it has it."""
+        with self.get_connection() as connection:
+            connection.execute("SELECT pg_advisory_lock(%s)", (SETTING_UP,))
+            try:
+                yield connection
+            finally:
+                connection.execute("SELECT pg_advisory_unlock(%s)", (SETTING_UP,))
+
+    def tables(self) -> set[str]:
+        """The names of the tables that are in the schema."""
+        with self.reading() as connection:
+            found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (self.schema,))
+            return {name for (name,) in found}
 
     def close(self) -> None:
         """Let what is being committed end; close the pool, and the connections beside it."""

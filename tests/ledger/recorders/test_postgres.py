@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -11,10 +12,14 @@ import psycopg
 import pytest
 
 from ledger.errors import LedgerError, LogUnavailable, UnusableLog, WrongUsage
+from ledger.index import Index
 from ledger.recorders.address import PostgresAddress, index_address
+from ledger.recorders.postgres_server import SETTING_UP
 from ledger.recorders.postgres_text import read, register, rows_as_json, stored
+from projections.trail import Trail
 from tests.faults.ledgers import caught_up, dump, opened, put, url
 from tests.faults.lines import line, note
+from tests.faults.waiting import until
 from tests.postgres import Postgres
 
 ODD = [
@@ -204,3 +209,22 @@ def test_a_database_that_is_not_there_is_not_waited_for(postgres: Postgres, tmp_
     ):
         pass
     assert isinstance(caught.value, UnusableLog)
+
+
+def test_who_comes_while_tables_are_made_waits_for_them(postgres: Postgres) -> None:
+    """PostgreSQL itself refuses one of two who make what is named alike, even where they say IF NOT EXISTS."""
+    address = index_address(postgres.new_index())
+    assert isinstance(address, PostgresAddress)
+    Index(address, [Trail()]).close()
+    with psycopg.connect(postgres.url, autocommit=True) as maker, ThreadPoolExecutor(1) as threads:
+        maker.execute(f"SET search_path TO {address.schema}".encode())
+        maker.execute("DROP TABLE stored_snapshots")
+        maker.execute("SELECT pg_advisory_lock(%s)", (SETTING_UP,))
+        maker.execute("BEGIN; CREATE TABLE stored_snapshots (LIKE stored_events)")
+        comes = threads.submit(Index, address, [Trail()])
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid))"
+        until(lambda: maker.execute(waiting, (maker.info.backend_pid,)).fetchone() != (0,))
+        maker.execute("COMMIT")
+        maker.execute("SELECT pg_advisory_unlock(%s)", (SETTING_UP,))
+        with closing(comes.result()) as index:
+            assert index.recorder.positions() == {}
