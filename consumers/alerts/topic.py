@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
 
 from consumers.alerts.delivery import Outcome
 from consumers.alerts.store import Due
@@ -87,10 +87,10 @@ class AlertTopic:
 
 def _made(desk: TopicDesk, ledger: KafkaAddress, partitions: int, security: KafkaSecurity) -> int:
     """How many partitions the topic has, which is made where it can't be seen."""
-    try:
-        return len(desk.metadata()[1])
-    except UnusableLog:
-        replicas = describe_topic(",".join(ledger.servers), ledger.topic, security=security).replication
+    if desk.is_known():
+        with suppress(UnusableLog):
+            return len(desk.metadata()[1])
+    replicas = describe_topic(",".join(ledger.servers), ledger.topic, security=security).replication
     try:
         desk.create(partitions, replicas, SETTINGS)
     except WrongUsage as error:  # another watcher may have been first

@@ -84,7 +84,7 @@ def _groups(servers: str, settings: Settings) -> Iterator[Finding]:
 
 def _topics_beside(address: KafkaAddress, settings: Settings) -> Iterator[Finding]:
     """Those that jobs write: one that isn't there is made by its job."""
-    from ledger.logs.topic import describe_topic
+    from ledger.logs.topic import describe_known_topic, describe_topic
 
     servers, security = ",".join(address.servers), settings.kafka_security
     try:
@@ -92,14 +92,16 @@ def _topics_beside(address: KafkaAddress, settings: Settings) -> Iterator[Findin
     except LedgerError:
         return  # it was said of the ledger's own topic
     there = []
-    for name in (f"{address.topic}.{suffix}" for suffix in ("verdicts", "decisions", "alerts")):
+    for name in (f"{address.topic}.{suffix}" for suffix in ("verdicts", "decisions", "alerts", "checkpoints")):
         try:
-            found = describe_topic(servers, name, security=security).partitions
+            found = describe_known_topic(servers, name, security=security)
         except LedgerError:
             continue
+        if found is None:
+            continue
         there.append(name)
-        if found != wanted:
-            problem = f"The topic {name} has {counted(found, 'partition')}, and its ledger has {wanted}."
+        if found.partitions != wanted:
+            problem = f"The topic {name} has {counted(found.partitions, 'partition')}, and its ledger has {wanted}."
             yield Finding("topics", "problem", problem, "Remove it: its job makes it as it must be.")
     yield Finding("topics", "ok", f"Beside the ledger's topic there is {', '.join(there) or 'none yet'}.")
 

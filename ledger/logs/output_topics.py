@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from ledger.errors import UnusableLog, WrongUsage
-from ledger.logs.kafka_client import Settings, missing_topic
+from ledger.logs.kafka_client import Settings
 from ledger.logs.kafka_emitter import MOST_OUTPUT_BYTES
 from ledger.logs.topic import TopicDesk, TopicState
 
@@ -89,12 +89,8 @@ def _make_all(
 
 
 def _make(desk: TopicDesk, beside: TopicState, chosen: Mapping[str, str]) -> None:
-    try:
-        desk.metadata()
+    if desk.is_known():
         return
-    except UnusableLog as error:
-        if str(error) != str(missing_topic(desk.topic)):
-            raise
     in_sync = beside.settings.get("min.insync.replicas")
     also = {} if in_sync is None else {"min.insync.replicas": in_sync}
     try:

@@ -16,7 +16,7 @@ from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource
 
 from ledger.errors import LogUnavailable, UnusableLog, WrongUsage
-from ledger.logs.kafka_client import Settings, connected, explained, ledger_error, missing_topic
+from ledger.logs.kafka_client import Settings, connected, explained, ledger_error
 from ledger.logs.kafka_security import PLAINTEXT, KafkaSecurity
 from ledger.record import MOST_RECORD_BYTES
 
@@ -88,13 +88,18 @@ class TopicDesk:
         """The topic's UUID and its partitions, as the brokers say now."""
         return self._identified(self._described())
 
+    def is_known(self) -> bool:
+        """Whether the broker that answers knows the topic now. All else here waits a moment for a new one."""
+        return bool(self._found()["error_code"] != _UNKNOWN_TOPIC)
+
     def _described(self) -> dict[str, Any]:
         deadline = time.monotonic() + min(_MISSING_SECONDS, self._timeout_seconds)
-        while True:
-            found: dict[str, Any] = self._asked(lambda: self._admin.describe_topics([self._topic])[0])
-            if found["error_code"] != _UNKNOWN_TOPIC or time.monotonic() > deadline:
-                return found
+        while (found := self._found())["error_code"] == _UNKNOWN_TOPIC and time.monotonic() < deadline:
             time.sleep(_TRY_AGAIN_SECONDS)
+        return found
+
+    def _found(self) -> dict[str, Any]:
+        return self._asked(lambda: self._admin.describe_topics([self._topic])[0])
 
     def _identified(self, found: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
         if found["error_code"] or not found["partitions"]:
@@ -244,6 +249,14 @@ def describe_topic(
         return desk.state()
 
 
+def describe_known_topic(
+    bootstrap_servers: str, topic: str, *, timeout_seconds: float = 10.0, security: KafkaSecurity = PLAINTEXT
+) -> TopicState | None:
+    """The topic as it is, or null: at once, where a missing one is nothing wrong."""
+    with _desk(bootstrap_servers, topic, timeout_seconds, security) as desk:
+        return desk.state() if desk.is_known() else None
+
+
 __all__ = [
     "DURABLE_SETTINGS",
     "LEDGER_SETTINGS",
@@ -251,7 +264,7 @@ __all__ = [
     "TopicExists",
     "TopicState",
     "create_topic",
+    "describe_known_topic",
     "describe_topic",
-    "missing_topic",
     "refuse_unusable",
 ]
