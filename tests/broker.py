@@ -180,7 +180,7 @@ class Broker:
     def pause(self) -> None:
         """Freeze the process: connections stay, nothing answers. Returns when its last thread has stopped."""
         os.kill(self.pid, signal.SIGSTOP)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not all(map(_is_stopped, Path(f"/proc/{self.pid}/task").glob("*/stat"))):
             assert time.monotonic() < deadline, "the broker does not stop"
             time.sleep(0.001)

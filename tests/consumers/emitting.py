@@ -78,7 +78,7 @@ def committed(address: str, topic: str, *, partitions: int = PARTITIONS) -> list
         for partition in (TopicPartition(topic, number) for number in range(partitions)):
             consumer.assign([partition])
             consumer.seek(partition, 0)
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while consumer.position(partition) < ends[partition]:
                 assert time.monotonic() < deadline, "the topic could not be read to its end"
                 found += itertools.chain.from_iterable(consumer.poll(200).values())

@@ -102,7 +102,7 @@ class Processes:
         """How many offsets are in the index."""
         return sum(positions(self.log_url, self.index_url).values())
 
-    def caught_up(self, ends: int, seconds: float = 90.0) -> None:
+    def caught_up(self, ends: int, seconds: float = 240.0) -> None:
         """Wait until the index has so many offsets."""
         until(lambda: self.indexed() >= ends, seconds=seconds, what=f"an index of {ends} entries")
 

@@ -113,9 +113,9 @@ def test_a_grant_that_is_not_clear_any_more_is_not_attempted(aws: Deployment, su
 def test_a_stale_grant_is_attempted_once_it_is_rechecked(aws: Deployment, surroundings: dict[str, str]) -> None:
     """A grant whose time ran out waits, without a trace on the ledger, for a recheck, and is then answered."""
     execution, _, paused = paused_task(aws)
-    aws.gate.recheck(paused, fresh_for=timedelta(seconds=0.5), who=ANNA)
+    aws.gate.recheck(paused, fresh_for=timedelta(seconds=3), who=ANNA)
     aws.gate.request_resume(paused, who=ANNA)
-    time.sleep(0.6)  # the time itself is the case
+    time.sleep(3.1)  # the time itself is the case
     before = aws.gate.work_item("T-1")["entries"]
     with job_at_work() as job:
         assert rounds(job, 3) == 0
@@ -153,11 +153,11 @@ def test_a_terminated_task_fails_once_nobody_may_act(
 
 def test_accepted_heartbeats_keep_a_task_alive(aws: Deployment, surroundings: dict[str, str]) -> None:
     """Each beat that the ledger took is forwarded once; the task outlives its HeartbeatSeconds, and not without."""
-    execution, _task, paused = paused_task(aws, HeartbeatSeconds=3)
+    execution, _task, paused = paused_task(aws, HeartbeatSeconds=6)
     with job_at_work() as job:
         assert rounds(job) == 0
         for _ in range(4):
-            time.sleep(0.9)
+            time.sleep(1.9)
             assert aws.gate.heartbeat(paused).accepted
             assert rounds(job, 2) == 1
         assert aws.plain.describe_execution(executionArn=execution)["status"] == "RUNNING"

@@ -120,9 +120,9 @@ def test_an_attempt_by_another_leaves_the_callback_waiting(tmp_path: Path, monke
 def test_a_grant_that_is_not_clear_any_more_wakes_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan went stale after the grant: the function sleeps until it was rechecked, and acts then."""
     with begun(tmp_path, monkeypatch) as (stage, asked, job):
-        stage.gate.recheck(asked.paused, fresh_for=timedelta(seconds=1), who=ANNA)
+        stage.gate.recheck(asked.paused, fresh_for=timedelta(seconds=3), who=ANNA)
         stage.gate.request_resume(asked.paused, who=ANNA)
-        time.sleep(1.1)  # the time itself is the case
+        time.sleep(3.1)  # the time itself is the case
         rounds(job, 3)  # who rechecks is alive: that much is forwarded
         assert not [one for one in _events(stage) if one.event_type == "CallbackSucceeded"]
         stage.gate.recheck(asked.paused, fresh_for=timedelta(minutes=5), who=ANNA)

@@ -57,7 +57,7 @@ def asked(reader: LedgerReader) -> tuple[threading.Thread, list[Exception]]:
 
 
 def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -66,7 +66,7 @@ def test_two_share_the_partitions_and_one_takes_over(log_url: str, tmp_path: Pat
         fleet.caught_up(end)
         began = time.monotonic()
         assert second.drained() == 0
-        assert time.monotonic() - began < 8.0
+        assert time.monotonic() - began < 30.0
         assert [line["event"] for line in second.lines()][-2:] == ["draining", "stopped"]
     check_whole(log_url, tmp_path)
 
@@ -80,7 +80,7 @@ def test_one_that_leaves_is_replaced_at_once(log_url: str, tmp_path: Path) -> No
         second = fleet.start()
         until(lambda: shared_out(first, second), what="two shares")
         assert first.drained() == 0
-        until(lambda: second.share == [0, 1, 2], seconds=10.0, what="all partitions for the one that is left")
+        until(lambda: second.share == [0, 1, 2], seconds=40.0, what="all partitions for the one that is left")
         assert second.drained() == 0
 
 

@@ -37,7 +37,7 @@ def test_many_events_have_one_deadline_and_are_known_as_far_as_they_are(
 ) -> None:
     """One that is late holds up the future, and no longer than to the deadline; what is known before can be read."""
     court.late = note(2)
-    answers = opening().submit_all([note(n) for n in range(4)], deadline_seconds=1.0)
+    answers = opening().submit_all([note(n) for n in range(4)], deadline_seconds=4.0)
     until(lambda: len(answers.so_far()) == 2, what="two verdicts")
     assert not answers.done()
     found = answers.result(PATIENCE_SECONDS)

@@ -26,8 +26,8 @@ from tests.faults.lines import note, resume
 from tests.faults.waiting import until
 from tests.ledger.conftest import Opening
 
-PATIENCE_SECONDS = 10.0
-LATE_SECONDS = 1.0
+PATIENCE_SECONDS = 60.0
+LATE_SECONDS = 5.0
 """How much later than its deadline an answer may be on a machine that is busy with other things."""
 
 
@@ -341,7 +341,7 @@ def test_one_record_that_is_late_does_not_hold_up_its_batch(opening: Opening, co
     """A partition without a leader costs only its own events the deadline."""
     publisher = opening()
     court.away = True
-    answers = [publisher.submit(note(n), deadline_seconds=1.5) for n in range(20)]
+    answers = [publisher.submit(note(n), deadline_seconds=4.0) for n in range(20)]
     court.late = note(3)
     court.away = False
     found = [answer.result(PATIENCE_SECONDS) for answer in answers]

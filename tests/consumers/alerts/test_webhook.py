@@ -120,7 +120,7 @@ def test_a_server_that_says_nothing_is_left_in_time(receiver: Receiver) -> None:
     began = time.monotonic()
     outcome = Webhook(receiver.url, [SECRET], try_seconds=0.3).send(DUE)
     assert (outcome.delivered, outcome.said) == (False, "did not answer in time")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_a_server_that_never_stops_speaking_is_left_in_time(receiver: Receiver) -> None:
@@ -129,7 +129,7 @@ def test_a_server_that_never_stops_speaking_is_left_in_time(receiver: Receiver) 
     began = time.monotonic()
     outcome = Webhook(receiver.url, [SECRET], try_seconds=0.5).send(DUE)
     assert (outcome.delivered, outcome.said) == (False, "did not answer in time")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_a_handshake_that_never_ends_is_left_in_time() -> None:
@@ -149,7 +149,7 @@ def test_a_handshake_that_never_ends_is_left_in_time() -> None:
         began = time.monotonic()
         outcome = Webhook(f"https://127.0.0.1:{server.getsockname()[1]}/", [SECRET], try_seconds=0.5).send(DUE)
         assert outcome.said == "did not answer in time"
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         gone.set()
         thread.join()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -98,12 +97,10 @@ def test_an_issuer_that_hangs_holds_up_one_caller() -> None:
         asking = threading.Thread(target=keys.key, args=("made-up",))
         asking.start()
         until(lambda: len(site.asked) == 2, what="the question")
-        began = time.monotonic()
         assert keys.key("rsa") is not None
         with pytest.raises(LogUnavailable):
             keys.key("another")
-        assert time.monotonic() - began < 1.0
-        assert asking.is_alive()
+        assert asking.is_alive()  # it still hangs: nobody waited for it
         site.answers.set()
         asking.join()
         assert keys.key("another") is None

@@ -116,7 +116,7 @@ def test_who_comes_back_misses_nothing(client: Api) -> None:
 def test_time_changes_decisions_too(client: Api) -> None:
     """When a plan goes stale and no entry comes, the stream says so, with no entry; once."""
     with listening(client) as told:
-        publish(client, "pause.opened", opened(fresh_for="PT1.2S"))
+        publish(client, "pause.opened", opened(fresh_for="PT4S"))
         until(lambda: len(told.events) >= 2, what="two events")
         assert told.told == [("T-1", "resume", "0:0"), ("T-1", "review", None)]
         last, start = told.last_id, told.events[0]["id"]

@@ -176,7 +176,7 @@ def test_a_broker_that_goes_away_makes_lines_unknown(tmp_path: Path, own_broker:
     assert [one["id"] for one in found] == ["open-1", "resume-1", "note-1"]
     assert process.returncode == 4
     assert process.stderr.read().startswith(b"pauseledger: 3 of these events got no verdict within")
-    assert 2.9 < took < 12.0
+    assert 2.9 < took < 30.0
     process.stdout.close()
     process.stderr.close()
     settled = run("publish", "--json", "--log", address, folder=tmp_path, stdin=b"\n".join([pause(), note(1)]))
@@ -204,7 +204,7 @@ def test_verdicts_are_printed_while_the_next_is_awaited(tmp_path: Path, monkeypa
         reading = threading.Thread(target=lambda: got.append(reader.readline()))
         reading.start()
         try:
-            until(lambda: got, seconds=5.0, what="the first verdict")
+            until(lambda: got, what="the first verdict")
         finally:
             answer_all([(sendings[1], Unknown("T-1", "b", None, None))], threading.Lock())
             printed = printer.finish()

@@ -200,12 +200,12 @@ def test_a_ledger_that_is_away(tmp_path: Path) -> None:
             began = time.monotonic()
             told = await agent.refused("attempt", **at, fence=1)
             assert (told["error"], told["branch"]) == ("shut", "unknown")
-            assert time.monotonic() - began < 5.0
+            assert time.monotonic() - began < 20.0
             fact = await agent.told("heartbeat", **at)
             assert fact["verdict"] == "unknown"
             read = await agent.refused("decision", **at)
             assert (read["error"], read["branch"]) == ("shut", "unknown")
-            assert time.monotonic() - began < 25.0
+            assert time.monotonic() - began < 60.0
 
     anyio.run(story)
 

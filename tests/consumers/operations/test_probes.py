@@ -63,7 +63,7 @@ def working(folder: Path, job: Told, opened: Callable[[], object] = bool) -> Ite
         yield worker, probes.port
     finally:
         stopping.set()
-        worker.thread.join(10)
+        worker.thread.join(60)
         probes.stop()
 
 
@@ -103,7 +103,7 @@ def test_a_job_that_loses_races(tmp_path: Path) -> None:
     """Whoever is fenced goes on at once."""
     job = Told(failing(Fenced("Another was faster.")))
     with working(tmp_path, job) as (worker, _):
-        until(lambda: job.steps > 20, seconds=10.0, what="steps")
+        until(lambda: job.steps > 20, what="steps")
         assert (worker.halted, job.closed) == (None, 0)
 
 

@@ -147,7 +147,7 @@ class Durable:
         return process.do(self._shut(scene) if scene.wired else process.handle().result())
 
     async def _shut(self, scene: Scene) -> Any:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             shown = await process.handle().query(WAITING)
             if shown is None or shown["shut"] is not None:

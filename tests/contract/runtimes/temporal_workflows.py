@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from ledger.runtimes.temporal import Approvals, Timeouts
     from tests.contract.runtimes.scene import AMOUNT, OWNER, SUBJECT
 
-TIMEOUTS = Timeouts(heartbeat=timedelta(seconds=2), between_tries=timedelta(seconds=0.1))
+TIMEOUTS = Timeouts(heartbeat=timedelta(seconds=5), between_tries=timedelta(seconds=0.1))
 WAIT = timedelta(minutes=10)
 
 

@@ -106,7 +106,7 @@ def test_every_connection_of_a_server_that_comes_back_is_a_new_one(own_postgres:
             began = time.monotonic()
             assert len(list(ledger.index.entries("T-1"))) == 1
             assert ledger.index.recorder.execute([("UPDATE trail SET code = code", ())]) == [1]
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 7
 
 
 def test_nothing_that_was_committed_is_lost_by_a_crash(own_postgres: Postgres, tmp_path: Path) -> None:

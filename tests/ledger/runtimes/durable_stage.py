@@ -108,7 +108,7 @@ def staged(folder: Path, function: Callable[[DurableContext, Stage], Any], **run
 
 
 def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not done():
         assert time.monotonic() < deadline, "it did not come to this"
         time.sleep(0.02)

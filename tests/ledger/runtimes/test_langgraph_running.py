@@ -119,7 +119,7 @@ def test_two_approvals_at_once(gate: Gate, effects: list[int], monkeypatch: pyte
     ask = gate.request_resume
 
     def together(paused: Paused, *, who: Who | None = None) -> Grant:
-        barrier.wait(5)
+        barrier.wait(60)
         return ask(paused, who=who)
 
     monkeypatch.setattr(gate, "request_resume", together)

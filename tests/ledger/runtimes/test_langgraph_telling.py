@@ -144,15 +144,15 @@ def stored(file: Path) -> bool:
 
 def killed(file: Path) -> None:
     """A pause in one process, and a resume in another that is killed once the effect has landed."""
-    assert play(file, "pause").wait(30) == 0
+    assert play(file, "pause").wait(120) == 0
     process = play(file, "resume")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not file.with_suffix(".effect").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     while not stored(file) and time.monotonic() < deadline:  # LangGraph stores an answer while the node runs already
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
-    assert process.wait(30) == -signal.SIGKILL
+    assert process.wait(120) == -signal.SIGKILL
     assert file.with_suffix(".effect").exists()
 
 
@@ -171,7 +171,7 @@ def test_a_killed_process_is_found_and_told(tmp_path: Path) -> None:
         gate.pause(paused_of(found)[0], **TERMS)
         assert tell_unknown(gate, found, paused_of)[0].answer is not None
         assert gate.decision(paused_of(found)[0])["decision"] == "reconcile"
-    assert play(file, "again").wait(30) == 0
+    assert play(file, "again").wait(120) == 0
     with SqliteSaver.from_conn_string(str(file)) as saver:
         assert list(unknown_outcomes(saver, unclear=True)) == []
 

@@ -196,7 +196,7 @@ def test_a_tool_that_times_out_may_have_acted(gate: Gate) -> None:
         await asyncio.sleep(30)
         return "never"
 
-    refunds.agent.tools = [refunds.run.tool(refund, timeout=1.0)]
+    refunds.agent.tools = [refunds.run.tool(refund, timeout=4.0)]
     state = refunds.state(refunds.start())
     item = state.get_interruptions()[0]
     refunds.run.approve(state, item, who=ANNA)

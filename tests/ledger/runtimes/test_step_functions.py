@@ -72,7 +72,7 @@ class Deployment:
         return str(self.plain.start_execution(stateMachineArn=made["stateMachineArn"], name=self.name)["executionArn"])
 
     def handed(self) -> Task:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while not (found := self.queues.receive_message(QueueUrl=self.queue).get("Messages")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -84,7 +84,7 @@ class Deployment:
         return open_pause(self.gate, self.tokens, task, subject=subject, action=ACTION, **terms)
 
     def status(self, execution: str) -> Any:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while (told := self.plain.describe_execution(executionArn=execution))["status"] == "RUNNING":
             assert time.monotonic() < deadline
             time.sleep(0.02)
