@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 from eventsourcing import sqlite
-from eventsourcing.persistence import IntegrityError, PersistenceError, ProgrammingError
+from eventsourcing.persistence import ConnectionPoolClosedError, IntegrityError, PersistenceError, ProgrammingError
 
 from ledger.entries import EntryRow
 from ledger.errors import UnusableLog
@@ -31,6 +31,7 @@ _CHECKPOINT_PAGES = 8_192
 """32 MiB of write-ahead log between checkpoints, which sync the disk twice; SQLite's own 4 MiB are one batch."""
 _SETTINGS = ("synchronous=NORMAL", f"cache_size=-{_CACHE_KIB}", f"wal_autocheckpoint={_CHECKPOINT_PAGES}")
 _TRY_AGAIN_SECONDS = 0.02
+_CLOSE_SECONDS = 5.0
 _ANOTHER = "Set PAUSELEDGER_INDEX to the index's file, or to a new one, and run: pauseledger rebuild."
 
 Statement = tuple[str, Sequence[str | bytes]]
@@ -89,7 +90,37 @@ def _set_up(cursor: sqlite3.Cursor, path: str) -> None:
 
 
 class Pool(sqlite.SQLiteConnectionPool):
-    """Connections whose ``synchronous`` is set, and looked at: the library leaves it to chance."""
+    """Connections whose ``synchronous`` is set, and looked at: the library leaves it to chance.
+
+    It also closes what other threads use, which SQLite's Python module may answer with the end of the process.
+    """
+
+    def __init__(self, *, db_name: str, lock_timeout: int) -> None:
+        self._users: dict[int, int] = {}
+        self._is_closing = False
+        super().__init__(db_name=db_name, lock_timeout=lock_timeout)
+
+    def _get_connection(self, timeout: float = 0.0) -> sqlite.SQLiteConnection:
+        with self._put_condition:
+            if self._is_closing:
+                raise ConnectionPoolClosedError
+            connection = super()._get_connection(timeout)
+            self._users[id(connection)] = threading.get_ident()
+            return connection
+
+    def close(self) -> None:
+        """Wait for other threads' questions; what they have in use after that is left to them."""
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        with self._put_condition:
+            self._is_closing = True
+            while self._used_by_others() and time.monotonic() < deadline:
+                self._put_condition.wait(_TRY_AGAIN_SECONDS)
+            for number in self._used_by_others():
+                del self._in_use[number]
+            super().close()
+
+    def _used_by_others(self) -> list[int]:
+        return [number for number in self._in_use if self._users[number] != threading.get_ident()]
 
     def _create_connection(self) -> sqlite.SQLiteConnection:
         connection = self._connected()

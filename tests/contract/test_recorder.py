@@ -7,7 +7,9 @@ SQLite's recorder doesn't have: projections are driven from the log.
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,6 +25,18 @@ from tests.postgres import Postgres
 ENVIRONMENT = Environment("pauseledger", {"ORIGINATOR_ID_TYPE": "text"})
 
 
+@contextmanager
+def ended_threads() -> Iterator[None]:
+    """Wait for the threads that are begun inside: the library's cases leave some that still ask."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        if thread.daemon:  # those of a pool of connections, which end with it
+            continue
+        thread.join(60.0)
+        assert not thread.is_alive()
+
+
 class OnSqlite:
     """What the library's cases ask for, on a fresh file."""
 
@@ -35,7 +49,8 @@ class OnSqlite:
         with tempfile.TemporaryDirectory() as folder:
             self.address = Path(folder) / "index.db"
             self.made: list[InfrastructureFactory] = []
-            yield
+            with ended_threads():
+                yield
             for factory in self.made:
                 factory.close()
 
@@ -59,7 +74,8 @@ class OnPostgres(OnSqlite):
         """A fresh index; all that was opened is closed afterwards."""
         self.address = index_address(postgres.new_index())
         self.made = []
-        yield
+        with ended_threads():
+            yield
         for factory in self.made:
             factory.close()
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,3 +62,37 @@ def test_no_rows_insert_nothing() -> None:
 def test_what_json_does_not_carry_is_refused(value: object) -> None:
     """Then the rows are inserted one by one."""
     assert insert_all(Rows(TABLE, [(value, 1, "c")])) is None
+
+
+CLOSED_WHILE_ASKED = """
+import sys, threading, time
+from pathlib import Path
+from eventsourcing.utils import Environment
+from ledger.recorders.address import recorder_factory
+
+counting = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT i, hex(i) FROM n"
+for turn in range(5):
+    factory = recorder_factory(Path(sys.argv[1]), Environment("pauseledger", {"ORIGINATOR_ID_TYPE": "text"}))
+    recorder, found, begun = factory.process_recorder(), [], threading.Event()
+
+    def ask():
+        with recorder.datastore.transaction(commit=False) as cursor:
+            cursor.execute(counting)
+            begun.set()
+            found.append(len(cursor.fetchall()))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    begun.wait()
+    factory.close()
+    asking.join()
+    assert found == [300000], found
+"""
+
+
+def test_closing_waits_for_what_other_threads_ask(tmp_path: Path) -> None:
+    """In a process of its own, since a connection that is closed under a statement can end it by a signal."""
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED_WHILE_ASKED, str(tmp_path / "index.db")], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
