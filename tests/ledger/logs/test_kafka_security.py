@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from consumers.cli import doctor_kafka
 from ledger.errors import LedgerError, WrongUsage
 from ledger.log import Draft
-from ledger.logs.address import open_log
-from ledger.logs.kafka_security import KafkaSecurity
+from ledger.logs.address import KafkaAddress, log_address, open_log
+from ledger.logs.kafka_security import PLAINTEXT, KafkaSecurity
 from ledger.logs.topic import create_topic, describe_topic
 from tests.broker import NoKafkaError
 from tests.faults.command import run
@@ -173,12 +174,15 @@ def test_secrets_are_not_shown() -> None:
 def test_the_doctor_warns_of_who_may_listen(tmp_path: Path, scheme: str) -> None:
     """A password in plaintext, and plaintext to another host; not on the same machine."""
 
-    def level(host: str, **more: str) -> str:
-        env = {"PAUSELEDGER_LOG": f"{scheme}://{host}:1/t"} | {f"PAUSELEDGER_KAFKA_{k}": v for k, v in more.items()}
-        found = run("doctor", "--json", folder=tmp_path, env=env)
-        return str(next(one["level"] for one in found.json if one["check"] == "security"))
+    def level(host: str) -> str:
+        address = log_address(f"{scheme}://{host}:1/t")
+        assert isinstance(address, KafkaAddress)
+        return next(one.level for one in doctor_kafka.connection(address, PLAINTEXT) if one.check == "security")
 
-    sasl = {"SASL_MECHANISM": "PLAIN", "SASL_USERNAME": "a", "SASL_PASSWORD": "b"}
     assert level("127.0.0.1") == level("localhost") == "ok"
     assert level("kafka.invalid") == "warning"
-    assert level("127.0.0.1", SECURITY_PROTOCOL="SASL_PLAINTEXT", **sasl) == "warning"
+    password = {"SECURITY_PROTOCOL": "SASL_PLAINTEXT", "SASL_MECHANISM": "PLAIN"}
+    password |= {"SASL_USERNAME": "a", "SASL_PASSWORD": "b"}
+    env = {f"PAUSELEDGER_KAFKA_{name}": value for name, value in password.items()}
+    found = run("doctor", "--json", "--log", f"{scheme}://127.0.0.1:1/t", folder=tmp_path, env=env)
+    assert [one["level"] for one in found.json if one["check"] == "security"] == ["warning"]
