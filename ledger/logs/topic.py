@@ -75,11 +75,6 @@ class TopicDesk:
         each_ms = max(1000, int(timeout_seconds * 1000 / 3))
         self._admin = connected(KafkaAdminClient, servers, timeout_seconds, request_timeout_ms=each_ms, **settings)
 
-    @property
-    def topic(self) -> str:
-        """The topic's name."""
-        return self._topic
-
     def close(self) -> None:
         """Close the connection."""
         self._admin.close()

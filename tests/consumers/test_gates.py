@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from consumers.gates import LedgerReader
 from consumers.settings import Settings
 from ledger.errors import LogUnavailable, WrongUsage
 from tests.faults.ledgers import url
+from tests.faults.waiting import until
 
 
 class Stuck:
@@ -54,13 +54,6 @@ def asked(reader: LedgerReader) -> tuple[threading.Thread, list[Exception]]:
     thread = threading.Thread(target=ask)
     thread.start()
     return thread, errors
-
-
-def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_what_waits_is_bounded(tmp_path: Path, stuck: Stuck, monkeypatch: pytest.MonkeyPatch) -> None:

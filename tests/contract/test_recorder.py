@@ -25,18 +25,6 @@ from tests.postgres import Postgres
 ENVIRONMENT = Environment("pauseledger", {"ORIGINATOR_ID_TYPE": "text"})
 
 
-@contextmanager
-def ended_threads() -> Iterator[None]:
-    """Wait for the threads that are begun inside: the library's cases leave some that still ask."""
-    before = set(threading.enumerate())
-    yield
-    for thread in set(threading.enumerate()) - before:
-        if thread.daemon:  # those of a pool of connections, which end with it
-            continue
-        thread.join(60.0)
-        assert not thread.is_alive()
-
-
 class OnSqlite:
     """What the library's cases ask for, on a fresh file."""
 
@@ -48,11 +36,22 @@ class OnSqlite:
         """A fresh index; all that was opened is closed afterwards."""
         with tempfile.TemporaryDirectory() as folder:
             self.address = Path(folder) / "index.db"
-            self.made: list[InfrastructureFactory] = []
-            with ended_threads():
+            with self.all_closed():
                 yield
-            for factory in self.made:
-                factory.close()
+
+    @contextmanager
+    def all_closed(self) -> Iterator[None]:
+        """Close what was opened inside, once its threads have ended: the library's cases leave some that still ask."""
+        self.made: list[InfrastructureFactory] = []
+        before = set(threading.enumerate())
+        yield
+        for thread in set(threading.enumerate()) - before:
+            if thread.daemon:  # those of a pool of connections, which end with it
+                continue
+            thread.join(60.0)
+            assert not thread.is_alive()
+        for factory in self.made:
+            factory.close()
 
     def create_recorder(self) -> Recorder:
         """A recorder of the index, opened anew."""
@@ -73,11 +72,8 @@ class OnPostgres(OnSqlite):
     def a_place(self, postgres: Postgres) -> Iterator[None]:
         """A fresh index; all that was opened is closed afterwards."""
         self.address = index_address(postgres.new_index())
-        self.made = []
-        with ended_threads():
+        with self.all_closed():
             yield
-        for factory in self.made:
-            factory.close()
 
 
 class Snapshots(OnSqlite):

@@ -71,7 +71,7 @@ from eventsourcing.utils import Environment
 from ledger.recorders.address import recorder_factory
 
 counting = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT i, hex(i) FROM n"
-for turn in range(5):
+for _ in range(5):
     factory = recorder_factory(Path(sys.argv[1]), Environment("pauseledger", {"ORIGINATOR_ID_TYPE": "text"}))
     recorder, found, begun = factory.process_recorder(), [], threading.Event()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from ledger.runtimes.lambda_durable import Asked, decides, wait_for_callback
 from ledger.runtimes.shut import Shut
 from projections.answers import trail_answer
 from tests.faults.ledgers import opened, url
+from tests.faults.waiting import until
 
 ANNA, MALLORY = Who("user:anna"), Who("user:mallory")
 ACTION = {"kind": "tool", "name": "refund", "arguments": {"amount": 20}}
@@ -105,13 +105,6 @@ def staged(folder: Path, function: Callable[[DurableContext, Stage], Any], **run
             for client in stages[0].clients:
                 client.close()
     running._scheduler._loop.close()  # its own close leaves it open
-
-
-def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not done():
-        assert time.monotonic() < deadline, "it did not come to this"
-        time.sleep(0.02)
 
 
 def refunds(context: DurableContext, stage: Stage, **terms: Any) -> Any:

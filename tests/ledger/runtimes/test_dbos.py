@@ -25,6 +25,7 @@ from ledger.runtimes.guard import Permit, Unfinished
 from ledger.runtimes.pauses import Paused
 from ledger.runtimes.shut import Shut
 from tests.faults.ledgers import url
+from tests.faults.waiting import until
 
 ANNA = Who("user:anna")
 
@@ -280,18 +281,11 @@ def test_a_stranger_ends_no_workflow(workflow: str) -> None:
     paused = begun(workflow)
     for message in STRANGERS:
         DBOS.send(workflow, message, paused.pause)
-    until(lambda: acted(workflow) == len(STRANGERS))
+    until(lambda: acted(workflow) == len(STRANGERS), seconds=60.0)
     assert DBOS.get_workflow_status(workflow).status == "PENDING"  # type: ignore[union-attr]
     assert SHOP.refunds == []
     SHOP.durable.answer(DBOS, workflow, paused, who=ANNA)
     assert result(workflow) == ["executed", 1, ""]
-
-
-def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < deadline, "it did not come to this"
-        time.sleep(0.02)
 
 
 def acted(workflow: str) -> int:
@@ -315,7 +309,7 @@ def test_a_stranger_can_not_use_up_an_answer(workflow: str) -> None:
     paused = begun(workflow)
     for fence in range(9):
         DBOS.send(workflow, "first!", paused.pause, idempotency_key=f"{paused.pause}/{fence}")
-    until(lambda: acted(workflow) == 9)
+    until(lambda: acted(workflow) == 9, seconds=60.0)
     SHOP.durable.answer(DBOS, workflow, paused, who=ANNA)
     assert result(workflow)[0] == "executed"
 
@@ -359,7 +353,7 @@ def test_a_grant_that_did_not_lead_to_the_act_gives_time_again(
     for _ in range(2):
         DBOS.send(workflow, {"fence": grant.fence}, paused.pause)
     assert refused(workflow, paused) == "reconcile"
-    until(lambda: acted(workflow) == 2)
+    until(lambda: acted(workflow) == 2, seconds=60.0)
     gate.reconcile(paused, lambda _: "not_happened", who=ANNA)
     SHOP.durable.answer(DBOS, workflow, paused, who=ANNA)
     assert result(workflow)[0] == "executed"
